@@ -322,10 +322,13 @@ TOML = '[[task]]\nname = "hours"\nfile = "hours.jsonl"\n'
         ("task = 1", r"needs at least one \[\[task\]\]"),
         ("[[task]", "must be readable TOML"),
         (TOML + "shot = 1", "no setting 'shot'.*Did you mean 'shots'"),
-        (TOML + 'shots = "1"', "'shots' of a task must be a number of examples; got '1'"),
+        (TOML + 'shots = "1"', "'shots' of a task must be a number; got '1'"),
         (TOML + "shots = -1", "'shots' must be at least 0"),
         (TOML + "baseline = 1.0", "a baseline below 1"),
-        (TOML + 'metric = "f1"', "'metric' must be one of acc, acc_norm"),
+        (TOML + 'metric = "f2"', "'metric' must be one of acc, acc_norm"),
+        (TOML + "max_tokens = 0", "'max_tokens' must be at least 1; got 0"),
+        (TOML + "max_tokens = true", "'max_tokens' of a task must be a number; got True"),
+        (TOML + "chat = 1", "'chat' of a task must be true or false; got 1"),
         ('[[task]]\nname = "x"', "needs a file"),
         (TOML + TOML, "different names; 'hours' occurs twice"),
     ],
@@ -363,7 +366,7 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     assert run([*tuned, "--limit", "3"]) == 2
     told = capsys.readouterr().err
     for rule in (
-        "must be one of core, small, blimp",
+        "must be one of core, small, generated, blimp",
         "needs --data",
         "found none of arc_easy.jsonl",
         "Did you mean 'hours'",

@@ -39,7 +39,7 @@ class Evaluate(Options):
     life: Path = Path("life")
     """Folder of the life."""
     suite: str | None = None
-    """Tasks instead of the life's own evaluation: core, blimp, small, or a .toml file that lists tasks."""
+    """Tasks instead of the life's own evaluation: core, blimp, small, generated, or a .toml file that lists tasks."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks of the suite to ask. Default: all whose files exist."""
     data: Path | None = None

@@ -22,11 +22,13 @@ from sayso.judge.continuations import ModelScorer, Scorer
 from sayso.judge.endpoint import Endpoint
 from sayso.judge.endpoint_scorer import EndpointScorer
 from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, core_mean, result_of
 from sayso.judge.tasks.suites import BLIMP, CORE, check_suite, suite
-from sayso.judge.tasks.task import Task, chosen
+from sayso.judge.tasks.task import GENERATED, Task, chosen
+from sayso.reply.conversation import Replier
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
@@ -43,6 +45,7 @@ class Judged:
     fingerprint: str
     """Identifies its answers in the store."""
     scorer: Scorer
+    responder: Responder
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,16 @@ def fingerprint_of(folder: Path) -> str:
 
 def local_model(folder: Path, name: str, device: str | None) -> Judged:
     """Open a model folder for a suite."""
-    return Judged(name, fingerprint_of(folder), ModelScorer(*load_model(folder, pick_device(device).kind)))
+    model, tokenizer = load_model(folder, pick_device(device).kind)
+    responder = ModelResponder(Replier(model, tokenizer))
+    return Judged(name, fingerprint_of(folder), ModelScorer(model, tokenizer), responder)
 
 
 def served_model(base_url: str, model: str, key: str | None) -> Judged:
     """Return a model behind a server for a suite; nothing is asked yet."""
     endpoint = Endpoint(base_url, model, key)
     mark = hash_of(f"{base_url} {model}".encode()).hexdigest()
-    return Judged(name_from(f"{model}-{mark[:8]}"), mark, EndpointScorer(endpoint))
+    return Judged(name_from(f"{model}-{mark[:8]}"), mark, EndpointScorer(endpoint), EndpointResponder(endpoint))
 
 
 def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
@@ -144,7 +149,10 @@ def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store") -> Ta
             line.update(done)
 
         memory = KeptAnswers(store, judged.fingerprint, task.name)
-        answers = answer_items(judged.scorer, task, items, numbers, memory, show)
+        if task.metric in GENERATED:
+            answers = generate_answers(judged.responder, task, items, numbers, memory, show)
+        else:
+            answers = answer_items(judged.scorer, task, items, numbers, memory, show)
     return result_of(task, items, numbers, answers)
 
 
@@ -177,14 +185,14 @@ def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
         "task", "score", "95 % interval", "items", "baseline", "bits per byte", title=f"{judged.name}: {asked.name}"
     )
     for found in results:
-        main, bits = found.main, found.scores["bits_per_byte"]
+        main, bits = found.main, found.scores.get("bits_per_byte")
         table.add_row(
             found.task.name,
             f"{main.mean:.3f}",
             f"{main.low:.3f} to {main.high:.3f}",
             f"{main.n:,}",
             f"{found.task.baseline:.3f}",
-            f"{bits.mean:.3f}",
+            f"{bits.mean:.3f}" if bits else "",
         )
     if asked.name == BLIMP:
         whole = sum(found.main.mean for found in results) / len(results)

@@ -4,7 +4,7 @@ Takes the data set's rows, as they are published, and a reply to each; gives the
 takes the reply as it is; loose scoring also accepts it without its first line, its last line, and asterisks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -62,6 +62,15 @@ def judge_ifeval(rows: Sequence[Mapping[str, Any]], replies: Sequence[str]) -> I
 
 def judge_row(row: Mapping[str, Any], reply: str) -> IfevalAnswer:
     """Score the reply to one row; a blank reply follows nothing."""
+    checks = check_row(row)
+    strict = tuple(check(reply) for check in checks)
+    forms = variants(reply)
+    loose = tuple(done or any(map(check, forms)) for done, check in zip(strict, checks, strict=True))
+    return IfevalAnswer(row["key"], tuple(row["instruction_id_list"]), strict, loose)
+
+
+def check_row(row: Mapping[str, Any]) -> list[Callable[[str], bool]]:
+    """Return the check of each instruction of a row. Raises `UserError` for a row that is not one of IFEval."""
     missing = [name for name in COLUMNS if name not in row]
     if missing:
         raise UserError(f"A row of IFEval has {', '.join(COLUMNS)}; this one lacks {', '.join(missing)}.")
@@ -71,11 +80,7 @@ def judge_row(row: Mapping[str, Any], reply: str) -> IfevalAnswer:
             f"Row {row['key']} of IFEval needs one entry of 'kwargs' for each of its {len(names)} instructions, not "
             f"{len(values)}."
         )
-    checks = [instruction(*pair) for pair in zip(names, values, strict=True)]
-    strict = tuple(check(reply) for check in checks)
-    forms = variants(reply)
-    loose = tuple(done or any(map(check, forms)) for done, check in zip(strict, checks, strict=True))
-    return IfevalAnswer(row["key"], tuple(names), strict, loose)
+    return [instruction(*pair) for pair in zip(names, values, strict=True)]
 
 
 def variants(reply: str) -> list[str]:

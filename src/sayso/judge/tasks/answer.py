@@ -27,15 +27,17 @@ class Answer:
     right: float
     """The score by the task's metric."""
     scores: Mapping[str, float]
-    """acc, acc_norm and acc_token of options, exact of a completion: 1 if right, else 0; and bits_per_byte."""
+    """By name, such as acc, acc_norm and acc_token of options: 1 if right, else 0; and bits_per_byte."""
     logprobs: tuple[float, ...]
-    """Log-probability of each option."""
+    """Log-probability of each option; none of a generated answer."""
     choice: int
-    """The preferred option by the task's metric; for a completion, 0 if right, else -1."""
+    """The preferred option by the task's metric; without options, 0 if right, else -1."""
     cut: int
     """Tokens cut from the beginning of its longest context."""
     merged: bool
     """Whether a token crosses the border between a context and its continuation."""
+    text: str = ""
+    """The answer, if it was generated."""
 
 
 class Memory(Protocol):
@@ -65,7 +67,7 @@ def answer_items(
     waiting: list[tuple[int, list[Continuation], str]] = []
     for number in asked:
         group = groups_of(task, items, number)
-        mark = prompt_hash(group, task)
+        mark = prompt_hash([[one.context, one.text] for one in group], task)
         earlier = memory.known(items[number].name, mark) if memory else None
         if earlier is None:
             waiting.append((number, group, mark))

@@ -1,4 +1,4 @@
-"""The items of a task: one row each, of one of four kinds.
+"""The items of a task: one row each, of one of five kinds.
 
 A row is checked as it is read: an error names the file and the line.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.json_words import json_shown
+from sayso.judge.answers.ifeval import check_row
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,16 @@ class Question:
     answers: tuple[str, ...]
 
 
-Item = Choices | Schema | Completion | Question
+@dataclass(frozen=True)
+class Instructed:
+    """A prompt with instructions that a program can check, a row of IFEval."""
+
+    prompt: str
+    row: Mapping[str, Any]
+    """The row as it is published, with `instruction_id_list` and `kwargs`."""
+
+
+Item = Choices | Schema | Completion | Question | Instructed
 
 
 def has_equal_options(item: Item) -> bool:
@@ -66,7 +76,7 @@ class NumberedItem:
 
 
 def item_of(row: Mapping[str, Any]) -> Item:
-    """Return the item of a row of a JSON Lines file: choices, schema, completion or question.
+    """Return the item of a row of a JSON Lines file.
 
     Raises `UserError`, without the place of the row, which the caller adds.
     """
@@ -80,6 +90,9 @@ def item_of(row: Mapping[str, Any]) -> Item:
         return Completion(_text(row, "context"), _text(row, "continuation"))
     if "sentence_good" in row:  # BLiMP: the choices of an empty query
         return Choices("", (_text(row, "sentence_good"), _text(row, "sentence_bad")), 0)
+    if "instruction_id_list" in row:
+        check_row(row)
+        return Instructed(_text(row, "prompt"), dict(row))
     if "answer" in row or "answers" in row:
         prompt = _text(row, next((name for name in ("prompt", "context", "question") if name in row), "prompt"))
         aliases = row.get("aliases") or row.get("answers") or ()

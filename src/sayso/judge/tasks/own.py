@@ -14,7 +14,8 @@ from sayso.judge.tasks.task import Metric, Task
 _FIELDS = {field.name: field.type for field in fields(Task)}
 _KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("name", "file", "delimiter", "separator", "metric"), (str, "a text")),
-    "shots": (int, "a number of examples"),
+    **dict.fromkeys(("shots", "max_tokens"), (int, "a number")),
+    "chat": (bool, "true or false"),
     **dict.fromkeys(("baseline", "older_baseline"), (float, "a number below 1")),
 }
 
@@ -46,7 +47,8 @@ def _task(path: Path, row: Any) -> Task:
         if name not in _FIELDS:
             raise UserError(f"A task has no setting '{name}' ('{path}').{nearest(name, _FIELDS)}")
         kind, words = _KINDS[name]
-        if isinstance(value, bool) or not isinstance(value, kind if kind is not float else (int, float)):
+        right = isinstance(value, (int, float) if kind is float else kind)
+        if not right or isinstance(value, bool) != (kind is bool):
             raise UserError(f"'{name}' of a task must be {words}; got {value!r} in '{path}'.")
     for name in ("name", "file"):
         if not row.get(name):
@@ -54,6 +56,8 @@ def _task(path: Path, row: Any) -> Task:
     metrics = get_args(Metric)
     if row.get("metric", "acc") not in metrics:
         raise UserError(f"'metric' must be one of {', '.join(metrics)}; got '{row['metric']}' in '{path}'.")
+    if row.get("max_tokens", 1) < 1:
+        raise UserError(f"'max_tokens' must be at least 1; got {row['max_tokens']} in '{path}'.")
     if row.get("shots", 0) < 0 or not row.get("baseline", 0) < 1 or not row.get("older_baseline", 0) < 1:
         raise UserError(f"'shots' must be at least 0 and a baseline below 1; got {row} in '{path}'.")
     return Task(**row)

@@ -17,7 +17,15 @@ _ANSWER = "\nAnswer: "
 def _choice(
     name: str, file: str, shots: int, baseline: float, delimiter: str = " ", older: float | None = None
 ) -> Task:
-    return Task(name, f"{file}.jsonl", shots, delimiter, "\n", "acc_token", baseline / 100, older and older / 100)
+    return Task(
+        name,
+        f"{file}.jsonl",
+        shots,
+        delimiter,
+        metric="acc_token",
+        baseline=baseline / 100,
+        older_baseline=older and older / 100,
+    )
 
 
 def _exact(name: str, file: str, shots: int, delimiter: str = " ") -> Task:
@@ -56,7 +64,15 @@ SMALL = (
     Task("hellaswag", _HELLASWAG, 0, metric="acc_norm", baseline=0.25),
     Task("winogrande", "winogrande.jsonl", 0, baseline=0.5),
 )
-SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL}
+GENERATED = (
+    Task("ifeval", "ifeval.jsonl", metric="ifeval", chat=True, max_tokens=512),
+    Task("gsm8k", "gsm8k_test.jsonl", metric="number", chat=True, max_tokens=256),
+    Task("svamp", "svamp.jsonl", metric="number", chat=True, max_tokens=128),
+    Task("triviaqa", "triviaqa_sm_sub.jsonl", 5, metric="exact_match", max_tokens=24),
+    Task("squad", "squad_dev.json", 1, metric="f1", max_tokens=24),
+    Task("coqa", "coqa_sample.json", metric="f1", max_tokens=24),
+)
+SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL, "generated": GENERATED}
 BLIMP = "blimp"
 NAMES = (*SUITES, BLIMP)
 

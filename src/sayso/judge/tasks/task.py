@@ -14,9 +14,13 @@ from typing import Literal
 
 from sayso.base.errors import UserError
 from sayso.judge.continuations import Continuation
-from sayso.judge.tasks.item import Choices, Completion, Item, NumberedItem, Question, Schema
+from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, NumberedItem, Question, Schema
 
-Metric = Literal["acc", "acc_norm", "acc_token", "exact"]
+Metric = Literal[
+    "acc", "acc_norm", "acc_token", "exact", "exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"
+]
+GENERATED = frozenset({"exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"})
+"""The metrics of generated answers; the others are of log-probabilities."""
 _EXAMPLES_SEED = 1234
 
 
@@ -34,9 +38,14 @@ class Task:
     separator: str = "\n"
     """Text between examples."""
     metric: Metric = "acc"
-    """The main score: acc (sum of log-probabilities), acc_norm (by byte), acc_token (by token) or exact."""
+    """The main score: acc (sum of log-probabilities), acc_norm (by byte), acc_token (by token) or exact (each token is
+    the likeliest); or, of a generated answer, exact_match, f1, number, number_strict, ifeval or ifeval_loose."""
     baseline: float = 0.0
     """Score of a guess, for the centered score (score - baseline) / (1 - baseline)."""
+    chat: bool = False
+    """Whether a generated answer is the reply to the prompt as a message, or the rest of its line as plain text."""
+    max_tokens: int = 64
+    """Maximum number of tokens of a generated answer."""
     older_baseline: float | None = None
     """The baseline of earlier publications, if another."""
 
@@ -44,6 +53,8 @@ class Task:
 def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Continuation]:
     """Return what is scored for an item: one continuation for each of its options, or a single one."""
     item = items[index].item
+    if isinstance(item, Instructed):
+        _shown(task, item)
     before = "".join(_shown(task, items[other].item) + task.separator for other in examples(task, len(items), index))
     if isinstance(item, Choices):
         if not item.query:
@@ -51,10 +62,24 @@ def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Con
         return [Continuation(before + item.query + task.delimiter, choice) for choice in item.choices]
     if isinstance(item, Schema):
         return [Continuation(before + context + task.delimiter, item.continuation) for context in item.contexts]
-    context, answer = (
-        (item.context, item.continuation) if isinstance(item, Completion) else (item.prompt, item.answers[0])
-    )
-    return [Continuation(before + context.rstrip() + task.delimiter, answer)]
+    if isinstance(item, Question):
+        return [Continuation(before + item.prompt.rstrip() + task.delimiter, item.answers[0])]
+    assert isinstance(item, Completion), "instructions have been refused"
+    return [Continuation(before + item.context.rstrip() + task.delimiter, item.continuation)]
+
+
+def prompt_of(task: Task, items: Sequence[NumberedItem], index: int) -> str:
+    """Return the prompt of an item whose answer is generated, after its worked examples."""
+    item = items[index].item
+    if isinstance(item, Instructed):
+        return item.prompt
+    before = "".join(_shown(task, items[other].item) + task.separator for other in examples(task, len(items), index))
+    if not isinstance(item, Question):
+        raise UserError(
+            f"The metric '{task.metric}' needs rows with a prompt and an answer, or those of IFEval; '{task.file}' has "
+            "others. Choose another metric."
+        )
+    return before + item.prompt.rstrip() + task.delimiter.rstrip(" ")
 
 
 def examples(task: Task, count: int, index: int) -> list[int]:
@@ -72,20 +97,24 @@ def examples(task: Task, count: int, index: int) -> list[int]:
 
 
 def _shown(task: Task, item: Item) -> str:
-    """Return a worked example: an item with its right answer."""
+    """Return a worked example: an item with its right answer. Raises `UserError` for instructions, which have none."""
     if isinstance(item, Choices):
         return f"{item.query}{task.delimiter}{item.choices[item.gold]}" if item.query else item.choices[item.gold]
     if isinstance(item, Schema):
         return f"{item.contexts[item.gold]}{task.delimiter}{item.continuation}"
     if isinstance(item, Question):
         return f"{item.prompt.rstrip()}{task.delimiter}{item.answers[0]}"
+    if isinstance(item, Instructed):
+        raise UserError(
+            f"IFEval's prompts have no answers; the metric of '{task.name}' must be ifeval or ifeval_loose."
+        )
     return f"{item.context.rstrip()}{task.delimiter}{item.continuation}"
 
 
-def prompt_hash(group: Sequence[Continuation], task: Task) -> str:
-    """Return a hash of all that is asked for one item and of how it is scored."""
+def prompt_hash(asked: object, task: Task) -> str:
+    """Return a hash of all that is asked for one item, as JSON-ready data, and of how it is scored."""
     rule = {name: value for name, value in asdict(task).items() if name not in ("name", "file")}
-    content = [[[one.context, one.text] for one in group], rule]
+    content = [asked, rule]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,0 +1,127 @@
+"""Generate the answers of a task and score them: exact match, F1, final number, or IFEval's instructions.
+
+Takes anything that replies to prompts, a model here or a server; like `answer_items`, keeps answers some at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from sayso.judge.answers.ifeval import judge_row
+from sayso.judge.answers.number import gsm8k
+from sayso.judge.answers.text import squad1
+from sayso.judge.endpoint import Endpoint
+from sayso.judge.tasks.answer import Answer, Memory
+from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Question
+from sayso.judge.tasks.task import Task, prompt_hash, prompt_of
+from sayso.reply.conversation import Replier
+from sayso.sample.sampling import Sampling
+
+_AT_ONCE = 32  # items answered between two writes
+_LINE = ("\n",)  # where an answer as plain text ends
+
+
+class Responder(Protocol):
+    """Something that answers prompts greedily, as messages or as plain text."""
+
+    def respond(self, prompts: Sequence[str], task: Task) -> list[str | None]:
+        """Return the answer to each prompt; None if the prompt is too long."""
+        ...
+
+
+class ModelResponder:
+    """A model on this machine."""
+
+    def __init__(self, replier: Replier) -> None:
+        self.replier = replier
+
+    def respond(self, prompts: Sequence[str], task: Task) -> list[str | None]:
+        """Return the answer to each prompt; None if it leaves no room. Without a chat template, all is plain text."""
+        replier, chat = self.replier, task.chat and self.replier.converses
+        talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        room = replier.context - task.max_tokens
+        sizes = [len(replier.prompt_ids(talk) if chat else replier.text_ids(talk[0]["content"])) for talk in talks]
+        fits = [number for number, size in enumerate(sizes) if size <= room]
+        sampling = Sampling(temperature=0, max_tokens=task.max_tokens, stop=() if task.chat else _LINE)
+        if not fits:
+            found = []
+        elif chat:
+            found = replier.replies([talks[number] for number in fits], sampling)
+        else:
+            found = replier.complete([prompts[number] for number in fits], sampling)
+        texts = {number: reply.text for number, reply in zip(fits, found, strict=True)}
+        return [texts.get(number) for number in range(len(prompts))]
+
+
+class EndpointResponder:
+    """A model behind a server with OpenAI's API."""
+
+    def __init__(self, endpoint: Endpoint, *, at_once: int = 8) -> None:
+        self.endpoint, self.at_once = endpoint, at_once
+
+    def respond(self, prompts: Sequence[str], task: Task) -> list[str | None]:
+        """Return the answer to each prompt. Raises `UserError` if the server fails, as for a prompt too long for it."""
+        settings = {"temperature": 0, "max_tokens": task.max_tokens}
+
+        def one(prompt: str) -> str:
+            if task.chat:
+                return self.endpoint.chat([{"role": "user", "content": prompt}], **settings)
+            body = {"model": self.endpoint.model, "prompt": prompt, "stop": list(_LINE), **settings}
+            return str(self.endpoint.post("/completions", body)["choices"][0]["text"])
+
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return list(pool.map(one, prompts))
+
+
+def generate_answers(
+    responder: Responder,
+    task: Task,
+    items: Sequence[NumberedItem],
+    asked: Sequence[int],
+    memory: Memory | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """Return the answers to the items numbered `asked`; arguments as in `answer_items`."""
+    prompts = {number: prompt_of(task, items, number) for number in asked}
+    marks = {number: prompt_hash(prompt, task) for number, prompt in prompts.items()}
+    earlier = {number: memory.known(items[number].name, marks[number]) if memory else None for number in asked}
+    found = {number: answer for number, answer in earlier.items() if answer is not None}
+    progress(len(found))
+    waiting = [number for number in asked if number not in found]
+    for start in range(0, len(waiting), _AT_ONCE):
+        part = waiting[start : start + _AT_ONCE]
+        texts = responder.respond([prompts[number] for number in part], task)
+        new = {
+            number: generated_answer(task, items[number], marks[number], text)
+            for number, text in zip(part, texts, strict=True)
+        }
+        if memory:
+            memory.keep(list(new.values()))
+        found |= new
+        progress(len(new))
+    return [found[number] for number in asked]
+
+
+def generated_answer(task: Task, item: NumberedItem, mark: str, text: str | None) -> Answer:
+    """Return the answer that a generated text amounts to; None, for a prompt that was too long, is a wrong one."""
+    scores = text_scores(task, item.item, text or "")
+    right = scores[task.metric]
+    return Answer(
+        item.name, item.cluster, mark, right, scores, (), 0 if right == 1 else -1, int(text is None), False, text or ""
+    )
+
+
+def text_scores(task: Task, item: Item, text: str) -> dict[str, float]:
+    """Return the scores of a generated text by name, those that its item and the task's metric have.
+
+    Raises `UserError` if a metric of numbers meets a reference without one.
+    """
+    if isinstance(item, Instructed):
+        followed = judge_row(item.row, text)
+        return {"ifeval": float(all(followed.strict)), "ifeval_loose": float(all(followed.loose))}
+    assert isinstance(item, Question), "prompts are made of questions and instructions only"
+    if task.metric in ("number", "number_strict"):
+        number = gsm8k(text, item.answers[0])
+        return {"number": float(number.flexible), "number_strict": float(number.strict)}
+    score = squad1(text, item.answers)
+    return {"exact_match": score.exact_match, "f1": score.f1}
