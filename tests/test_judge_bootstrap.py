@@ -88,6 +88,12 @@ def test_a_statistic_that_no_item_changes_gets_percentiles() -> None:
     assert (found.mean, found.low, found.high) == (0, 0, 1)
 
 
+def test_a_statistic_that_is_undefined_for_some_items_is_refused() -> None:
+    """Rather than a NaN in the interval."""
+    with pytest.raises(UserError, match="define it there, such as an F1 of 0"):
+        bootstrap([0.0, 0.0, 1.0], seeded(), lambda rows: 1 / rows.sum() if rows.any() else math.nan, resamples=99)
+
+
 def test_test_equals_the_t_test_on_symmetric_data() -> None:
     """For independent items and for clusters; the p value is one of (1 + k) / (1 + resamples)."""
     draw = seeded(6)

@@ -27,6 +27,7 @@ def test_power_equals_statsmodels(n: int, effect: float, paired: bool) -> None:
     for alpha in (0.05, 0.01):
         expected = reference.power(effect, n, alpha)
         assert power_of(effect * 0.4, 0.4, n, alpha, paired) == pytest.approx(expected, abs=1e-4)
+        assert power_of(9.0, 0.4, n, alpha, paired) <= 1
         assert power_of(-effect * 0.4, 0.4, n, alpha, paired) == pytest.approx(expected, abs=1e-4)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sayso.base.errors import UserError
 from sayso.judge.power import Goal, needed_items
 from sayso.judge.seeds import compare_recipes, over_seeds
 from sayso.judge.significance import Comparison, compare_items
@@ -56,6 +57,12 @@ def test_nothing_is_claimed_without_data() -> None:
     ties = verdict(answers(0, 0, 20))
     assert ties.startswith("No difference was found (0 points for A minus B, 95 % interval -12.6 to 12.6, 20 items)")
     assert "too few items, or all alike" in verdict(compare_items([7.0] * 9, [7.0] * 9))
+
+
+def test_mistakes_name_the_value() -> None:
+    """That every difference matters is not an answer."""
+    with pytest.raises(UserError, match="that matters is above 0; got 0"):
+        verdict(answers(1, 2, 3), interest=0)
 
 
 def test_a_test_and_interval_that_disagree_decide_nothing() -> None:

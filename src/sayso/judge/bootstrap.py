@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sayso.base.errors import UserError
 from sayso.judge.clusters import cluster_errors, cluster_numbers, cluster_sums, negligible
 from sayso.judge.distributions import scipy_stats
 from sayso.judge.stats import Estimate, Floats, t_quantile, without_error, without_spread
@@ -37,7 +38,8 @@ def bootstrap(
     in less than 93 % of cases. Where BCa is undefined (the leave-one-out values are equal), the interval is that of the
     percentiles. Below about 10 items or clusters both are too narrow. If resampling never changes the statistic, the
     interval is Wilson's for a score from `low` to `high`, else its ends are NaN; so they are for a single item or
-    cluster. Takes time in proportion to resamples * n, and to the square of the number of items or clusters.
+    cluster. Takes time in proportion to resamples * n, and to the square of the number of items or clusters. Raises
+    `UserError` if the statistic of a resample is not a finite number.
     """
     data = np.asarray(items, dtype=np.float64)
     assert statistic is not None or data.ndim == 1, "the mean is of one column"
@@ -74,6 +76,11 @@ def _resampled(
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of undefined ends, which are replaced
         found = draw(data, of_units, n_resamples=resamples, batch=max(1, AT_ONCE // units), **settings)
+    if not np.isfinite(found.bootstrap_distribution).all():
+        raise UserError(
+            "A statistic is a finite number for every selection of items, but for some resamples it is not: define it "
+            "there, such as an F1 of 0 without positives."
+        )
     if math.isnan(found.confidence_interval.low) or math.isnan(found.confidence_interval.high):
         found = draw(data, of_units, method="percentile", n_resamples=0, bootstrap_result=found, **settings)
     ends = found.confidence_interval

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Protocol
 
+from sayso.base.errors import UserError
 from sayso.judge.power import USUAL, Goal
 from sayso.judge.significance import holm
 from sayso.judge.stats import LEVEL, Estimate
@@ -28,8 +29,10 @@ def verdict(
     """Return which of the models named `a` and `b` is better, or how large a difference would have been seen.
 
     Scores are from 0 to 1, higher is better; a point is 0.01. `interest` is the smallest difference that matters to
-    you. A model is called better if p is below the goal's alpha and the 95 % interval excludes 0.
+    you, above 0. A model is called better if p is below the goal's alpha and the 95 % interval excludes 0.
     """
+    if not interest > 0:
+        raise UserError(f"The smallest difference that matters is above 0; got {interest}.")
     difference = found.difference
     n, apart = _counted(difference.n, unit), f"{_points(difference.mean)} for {a} minus {b}"
     if difference.n == 0:
