@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
@@ -82,6 +82,7 @@ def test_each_data_set_has_its_own_formula(
     assert found.f1 == pytest.approx(overlap)
 
 
+@settings(deadline=None)
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=4))
 def test_scores_equal_precision_and_recall_counted_word_by_word(answer: str, references: list[str]) -> None:
     """F1 is 2 P R / (P + R), with shared words crossed off one at a time."""
@@ -105,6 +106,7 @@ def test_scores_equal_precision_and_recall_counted_word_by_word(answer: str, ref
         assert squad2(answer, references) == squad1(answer, references)
 
 
+@settings(deadline=None)
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=4))
 def test_leaving_a_reference_out_never_raises_the_score(answer: str, references: list[str]) -> None:
     """CoQA's mean is at most the best match, and at least (n - 1) / n of it: one reference is missing at a time."""

@@ -24,7 +24,7 @@ FOLLOWED: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("keywords:existence", {"keywords": ["c++"]}, ["C++ is fast"], ["ccc"]),
     ("keywords:frequency", {"keyword": "no", "frequency": 2, "relation": MOST}, ["No, not now"], ["no"]),
     ("keywords:frequency", {"keyword": "no", "frequency": 2, "relation": LESS}, ["no", "yes"], ["No, not now"]),
-    ("keywords:forbidden_words", {"forbidden_words": ["run"]}, ["She runs"], ["They RUN.", "run-down"]),
+    ("keywords:forbidden_words", {"forbidden_words": ["run"]}, ["She runs to rerun"], ["They RUN.", "run-down"]),
     ("keywords:letter_frequency", {"letter": "A", "let_frequency": 2, "let_relation": MOST}, ["aA"], ["a"]),
     ("keywords:letter_frequency", {"letter": "!", "let_frequency": 1, "let_relation": LESS}, ["ok"], ["ok!"]),
     ("language:response_language", {"language": "de"}, [GERMAN, "123"], ["This is a nice day at the lake."]),
@@ -197,7 +197,8 @@ def test_rows_that_do_not_fit_are_errors() -> None:
     [
         ("", 0), (" \n", 0), ("One", 1), ("One. Two! Three?", 3), ("What?! No.", 2), ('He said "Go." Then he left.', 2),
         ("Dr. Smith of the U.S. Army came at 5 p.m. on Jan. 5.", 1), ("It was 5 p.m. Then it rained.", 2),
-        ("It rose 3.5 percent", 1), ("1. Buy milk.\n2. Go.", 4), ("Wait... what", 1), ("Wait... What", 2),
+        ("It rose 3.5 percent", 1), ("It rose by 3. percent", 1),
+        ("1. Buy milk.\n2. Go.", 4), ("Wait... what", 1), ("Wait... What", 2),
         ("See J. Smith", 1), ("Plan B. The end", 2), ("e.g. this", 2), ("P.S. Bye", 2), ("**It is so.**", 2),
         ("(See below.) Then", 2), ("a.b.c", 1), ("今日は。明日", 1),
     ],
