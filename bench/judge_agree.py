@@ -3,8 +3,9 @@
     python -m bench.judge_agree [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
 
 Models are GPT-2- and Llama-style ones with random weights and, with DATA, SmolLM2-135M-Instruct on the suite `small`.
-Each is scored in one pass per question, in batches of one, and shuffled; `transformers` reads each choice alone. `ours`
-is the largest absolute difference of any choice; the peer's is 0 by definition.
+Each is scored in float32: in one pass per question, in batches of one, and shuffled. `transformers` reads each choice
+alone, in float64, so that the difference is our rounding and not its own, which the details have. `ours` is the largest
+absolute difference of any choice; the peer's is 0 by definition.
 """
 
 import random
@@ -17,7 +18,7 @@ from bench.harness import TINY, parser, result, say, sized
 from bench.peer import Peer, peer_of
 from bench.smollm2 import TEXT, random_model, smollm2
 from sayso.judge import spans
-from sayso.judge.continuations import Continuation, ModelScorer
+from sayso.judge.continuations import Continuation, ContinuationScore, ModelScorer
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.suites import SMALL
 from sayso.judge.tasks.task import chosen, groups_of
@@ -33,6 +34,7 @@ def main() -> None:
     """Compare every model, and print the largest difference."""
     arguments = parser("judge_agree", __doc__)
     arguments.add_argument("data", nargs="?", type=Path)
+    arguments.add_argument("--items", type=int, default=ITEMS, help=f"questions of each task ({ITEMS})")
     given = arguments.parse_args()
     own = train("bpe", [TEXT] * 50, 400)
     llama = ModelConfig(own.vocab_size, 2, 64, 4, 2, 16, 128, context=256, qk_norm="none")
@@ -41,15 +43,15 @@ def main() -> None:
         biases=("qkv", "out", "mlp"), tie_embeddings=True,
     )  # fmt: skip
     found = {
-        name: largest_difference(ModelScorer(random_model(shape), own), {"words": invented(ITEMS)})
+        name: largest_difference(ModelScorer(random_model(shape), own), {"words": invented(given.items)})
         for name, shape in (("llama", llama), ("gpt2", gpt2))
     }
     if given.data and not TINY:
-        found["smollm2"] = largest_difference(ModelScorer(*smollm2()), public(given.data))
+        found["smollm2"] = largest_difference(ModelScorer(*smollm2()), public(given.data, given.items))
     for name, apart in found.items():
         say(f"{name}: {apart}")
-    largest = max(value for one in found.values() for value in one.values())
-    result("judge_agree", "largest difference of a log-probability", largest, 0.0, models=found, items=ITEMS)
+    largest = max(value["ours"] for one in found.values() for value in one.values())
+    result("judge_agree", "largest difference of a log-probability", largest, 0.0, models=found, items=given.items)
 
 
 def invented(count: int) -> Groups:
@@ -65,34 +67,40 @@ def invented(count: int) -> Groups:
     ]
 
 
-def public(data: Path) -> dict[str, Groups]:
+def public(data: Path, count: int) -> dict[str, Groups]:
     """Return the questions of the public tasks."""
     groups = {}
     for task in SMALL:
         items = read_items(next(data.rglob(task.file)))
-        groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), ITEMS)]
+        groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
     return groups
 
 
-def largest_difference(scorer: ModelScorer, tasks: dict[str, Groups]) -> dict[str, float]:
-    """Return the largest difference of any choice in each task, over three ways of batching."""
+def largest_difference(scorer: ModelScorer, tasks: dict[str, Groups]) -> dict[str, dict[str, float]]:
+    """Return the largest difference of any choice in each task, ours over three ways of batching and the peer's own."""
     peer = peer_of(scorer.model).eval()
     found = {}
     for name, groups in tasks.items():
-        expected = [[alone(peer, scorer.tokenizer, one, scorer.begin) for one in group] for group in groups]
-        order = random.Random(1).sample(range(len(groups)), len(groups))
-        shuffled = scorer.score([groups[number] for number in order])
-        ways = [scorer.score(groups), [found for _, found in sorted(zip(order, shuffled, strict=True))]]
-        before, spans._POSITIONS = spans._POSITIONS, 1
-        ways.append(scorer.score(groups))
-        spans._POSITIONS = before
-        found[name] = max(
-            abs(score.logprob - value)
-            for way in ways
-            for group, values in zip(way, expected, strict=True)
-            for score, value in zip(group, values, strict=True)
-        )
+        flat = [one for group in groups for one in group]
+        rounded = [alone(peer.float(), scorer.tokenizer, one, scorer.begin) for one in flat]
+        expected = [alone(peer.double(), scorer.tokenizer, one, scorer.begin) for one in flat]
+        ways = [[score.logprob for group in way for score in group] for way in scored(scorer, groups)]
+        found[name] = {
+            "ours": max(abs(value - right) for way in ways for value, right in zip(way, expected, strict=True)),
+            "transformers in float32": max(abs(a - b) for a, b in zip(rounded, expected, strict=True)),
+        }
     return found
+
+
+def scored(scorer: ModelScorer, groups: Groups) -> list[list[list[ContinuationScore]]]:
+    """Return the scores of the groups in order, shuffled, and in batches of one row."""
+    order = random.Random(1).sample(range(len(groups)), len(groups))
+    shuffled = scorer.score([groups[number] for number in order])
+    back = [scores for _, scores in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])]
+    before, spans._POSITIONS = spans._POSITIONS, 1
+    single = scorer.score(groups)
+    spans._POSITIONS = before
+    return [scorer.score(groups), back, single]
 
 
 @torch.inference_mode()

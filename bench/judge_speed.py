@@ -33,26 +33,27 @@ def main() -> None:
     """Race on each task."""
     arguments = parser("judge_speed", __doc__)
     arguments.add_argument("data", nargs="?", type=Path)
+    arguments.add_argument("--items", type=int, default=ITEMS, help=f"questions of each task ({ITEMS})")
     given = arguments.parse_args()
     torch.set_num_threads(sized(2, 1))
     model, tokenizer = smollm2()
-    tasks = public(given.data) if given.data else {"words": invented(ITEMS)}
+    tasks = public(given.data, given.items) if given.data else {"words": invented(given.items)}
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder) / "model", {"stage": "base"})
         rows = {
             name: raced(ModelScorer(model, tokenizer), Path(folder) / "model", part) for name, part in tasks.items()
         }
     ours, peer = (sum(row[side] for row in rows.values()) / len(rows) for side in ("ours", "lm-eval"))
-    result("judge_speed", "questions a second", ours, peer, items=ITEMS, tasks=rows)
+    result("judge_speed", "questions a second", ours, peer, items=given.items, tasks=rows)
 
 
-def public(data: Path) -> dict[str, Groups]:
+def public(data: Path, count: int) -> dict[str, Groups]:
     """Return the questions of both tasks."""
     groups = {}
     for task in SMALL:
         if task.name in TASKS:
             items = read_items(next(data.rglob(task.file)))
-            groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), ITEMS)]
+            groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
     return groups
 
 

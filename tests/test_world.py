@@ -373,8 +373,8 @@ def test_notes_say_about_half_of_their_colours_and_counts_again() -> None:
     )
 
 
-def test_half_of_the_questions_that_one_word_answers_ask_for_one() -> None:
-    """Their replies are that word; the share is that of questions about who, colour and count."""
+def test_a_quarter_of_the_questions_that_one_word_answers_ask_for_one() -> None:
+    """Their replies are that word."""
     turns = [conversation(0, index, "train")["messages"] for index in range(400)]
     questions = [(m[i]["content"], m[i + 1]["content"]) for m in turns for i in range(0, len(m) - 1, 2)]
     short = [reply for question, reply in questions if "one word" in question.lower() or "one-word" in question.lower()]

@@ -28,7 +28,7 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.9
 OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-_TUNING = 0.28  # share of a short demo's training that goes to conversations, where looking up is learned ...
+_TUNING = 0.34  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
 _SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
 WIDE, NARROW = 160, 192  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
@@ -115,7 +115,7 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
             first_window=4,
             minutes=left,
             rows=8 if short else None,
-            conversations=0.4,
+            conversations=0.5,
             mix=mix,
         ),
         Finetune(life=life, minutes=tuning, mix=mix, rate=1.0, replay=REPLAY),
@@ -128,7 +128,7 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
 def _text(life: Path, short: bool) -> Prepare:
     """Return the preparation of the text; a short run has no time for human chatter, which is long and hard."""
     if short:
-        return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_200, world_conversations=36_000)
+        return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_800, world_conversations=36_000)
     return Prepare(life=life, world_documents=14_000, world_conversations=50_000)
 
 

@@ -41,7 +41,7 @@ CONVERSATION_KINDS = {
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
 QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story
-BRIEF = 0.5  # share of one-word questions about a story that request one word
+BRIEF = 0.25  # share of one-word questions about a story that request one word
 TURNS = (1, 3)  # of small talk in a chat
 ENDING_IN_STORY = 0.3  # share of the chats that end with a request for a story
 DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
