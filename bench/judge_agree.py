@@ -97,9 +97,10 @@ def scored(scorer: ModelScorer, groups: Groups) -> list[list[list[ContinuationSc
     order = random.Random(1).sample(range(len(groups)), len(groups))
     shuffled = scorer.score([groups[number] for number in order])
     back = [scores for _, scores in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])]
-    before, spans._POSITIONS = spans._POSITIONS, 1
+    before = spans._POSITIONS["cpu"]
+    spans._POSITIONS["cpu"] = 1
     single = scorer.score(groups)
-    spans._POSITIONS = before
+    spans._POSITIONS["cpu"] = before
     return [scorer.score(groups), back, single]
 
 

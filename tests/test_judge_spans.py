@@ -70,7 +70,7 @@ def test_any_groups_and_batches_have_the_scores_of_single_passes(
 ) -> None:
     asked = [[Span(context + choice, len(context)) for choice in choices] for context, choices in groups]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans, "_POSITIONS", positions)
+        patch.setitem(spans._POSITIONS, "cpu", positions)
         patch.setattr(spans, "_LOGITS", logits)
         check(MODELS[name], asked)
 
@@ -101,15 +101,15 @@ def test_a_long_context_loses_its_beginning(length: int, cut: int) -> None:
 
 
 def test_the_trunk_is_read_once() -> None:
-    """Four choices of one token after a shared context cost the positions of the context."""
+    """Four choices after a context of 40 tokens cost its positions once, and their own."""
     read: list[int] = []
-    model = network(LLAMA)
+    model = network(replace(LLAMA, context=64))
     plain = model.hidden
     model.hidden = lambda ids, **named: read.append(ids.numel()) or plain(ids, **named)  # type: ignore[method-assign]
-    context = list(range(10))
-    score_spans(model, [[Span([*context, choice], 10) for choice in range(4)]])
-    score_spans(model, [[Span([*context, choice, 5, 6], 10) for choice in range(4)]])
-    assert read == [10, 10 + 4 * 2]
+    context = [n % 50 for n in range(60)]
+    score_spans(model, [[Span([*context, choice], 60) for choice in range(4)]])
+    score_spans(model, [[Span([*context, choice, 5, 6], 60) for choice in range(4)]])
+    assert read == [60, 60 + 4 * 2]
 
 
 def test_a_span_needs_a_token_before_it() -> None:

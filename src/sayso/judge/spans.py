@@ -16,7 +16,7 @@ from torch import Tensor
 from sayso.batch.by_length import by_length
 from sayso.model import Transformer
 
-_POSITIONS = 1 << 12  # maximum number of positions in a batch
+_POSITIONS = {"cpu": 1 << 9, "cuda": 1 << 15}  # maximum in a batch; larger ones are slower on a CPU: more padding
 _LOGITS = 1 << 24  # maximum number of logits in memory: 64 MB in float32
 
 
@@ -71,7 +71,7 @@ def score_spans(
     count = sum(map(len, groups))
     logprobs, greedy = torch.zeros(count, dtype=torch.double), torch.ones(count, dtype=torch.bool)
     with torch.inference_mode():
-        for batch in by_length([len(row.ids) for row in rows], _POSITIONS):
+        for batch in by_length([len(row.ids) for row in rows], _POSITIONS.get(model.device.type, _POSITIONS["cpu"])):
             chosen = [rows[index] for index in batch]
             values, best = _read(model, chosen)
             owners = torch.tensor([owner for row in chosen for owner in row.owners])
