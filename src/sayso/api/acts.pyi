@@ -433,6 +433,13 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Compare models on the items that they all answered."""
+    def leaderboard(
+        self,
+        *,
+        export: Literal["eee"] | None = ...,
+        out: str | PathLike[str] = ...,
+    ) -> dict[str, Any]:
+        """Show every score of a life's models, and export them."""
     def chat(
         self,
         *,

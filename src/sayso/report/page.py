@@ -6,6 +6,7 @@ from importlib.resources import files
 from sayso.base.log import duration
 from sayso.report.alignment import alignment
 from sayso.report.baselines import baselines
+from sayso.report.board import leaderboard
 from sayso.report.facts import Facts
 from sayso.report.inside import inside
 from sayso.report.learning import learning
@@ -19,6 +20,7 @@ SECTIONS = (
     baselines,
     scores,
     talks,
+    leaderboard,
     samples,
     learning,
     alignment,

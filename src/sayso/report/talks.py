@@ -23,9 +23,11 @@ def talks(facts: Facts) -> str:
         "lower is better. Short replies are compared with the model's own, generated greedily: exactly, apart from "
         "case, articles and punctuation, and by the overlap of their words (F1).</p>"
     )
-    heads = ("stage", ">loss", ">95 % interval", "the same reply", ">", ">F1")
+    heads = ("stage", "the same reply", ">", ">F1", ">loss", ">95 % interval")
     rows = [_row(stage, part) for stage, part in found.items()]
-    return section("conversations", "Held-out conversations", intro, table(heads, rows), _verdicts(found), _read(found))
+    return section(
+        "conversations", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(found), _read(found)
+    )
 
 
 def _row(stage: str, part: _Data) -> tuple[str, ...]:
@@ -37,7 +39,7 @@ def _row(stage: str, part: _Data) -> tuple[str, ...]:
         drawn, same = "no short replies", ""
     interval = "" if loss["low"] is None else f"{loss['low']:.2f}–{loss['high']:.2f}"
     overlap = f"{f1['mean']:.2f}" if f1["n"] else ""
-    return stage, f"{loss['mean']:.2f}", interval, drawn, same, overlap
+    return stage, drawn, same, overlap, f"{loss['mean']:.2f}", interval
 
 
 def _verdicts(found: dict[str, _Data]) -> str:
