@@ -414,6 +414,7 @@ class Acts:
         data: str | PathLike[str] | None = ...,
         limit: int = ...,
         store: str | None = ...,
+        contamination: bool = ...,
         endpoint: str | None = ...,
         key: str | None = ...,
         n: int = ...,

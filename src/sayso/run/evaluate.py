@@ -48,6 +48,8 @@ class Evaluate(Options):
     """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
     store: str | None = None
     """Database of the answers to a suite, a path or an address. Default: that of the life."""
+    contamination: bool = False
+    """Search the life's training text for the items of a suite, and report the scores without those found."""
     endpoint: str | None = None
     """Address of a server with OpenAI's API, such as http://127.0.0.1:8000/v1, to score its MODEL on a suite."""
     key: str | None = None
@@ -72,7 +74,11 @@ def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
     if options.suite is not None:
         return _evaluate_suite(options, options.suite)
-    given = [name for name in ("tasks", "data", "limit", "store", "endpoint", "key") if getattr(options, name)]
+    given = [
+        name
+        for name in ("tasks", "data", "limit", "store", "contamination", "endpoint", "key")
+        if getattr(options, name)
+    ]
     if given:
         raise UserError(f"--{given[0]} requires --suite, such as --suite small.")
     if options.split not in ("val", "test"):
@@ -121,4 +127,4 @@ def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
         folder = resolve_model(life, options.model)
         judged = local_model(folder, name_apart(life, folder), options.device)
     with act_log(life, "evaluate", judged.name, replace(options, key=None)):
-        return evaluate_suite(life, judged, asked, options.store)
+        return evaluate_suite(life, judged, asked, options.store, contamination=options.contamination)

@@ -18,9 +18,11 @@ from sayso.base.life import Life, name_from
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
 from sayso.base.output import console
+from sayso.judge.contamination import seen, text_of, training_text
 from sayso.judge.continuations import ModelScorer, Scorer
 from sayso.judge.endpoint import Endpoint
 from sayso.judge.endpoint_scorer import EndpointScorer
+from sayso.judge.stats import Estimate
 from sayso.judge.tasks.answer import answer_items
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
 from sayso.judge.tasks.own import own_tasks
@@ -113,8 +115,13 @@ def served_model(base_url: str, model: str, key: str | None) -> Judged:
     return Judged(name_from(f"{model}-{mark[:8]}"), mark, EndpointScorer(endpoint), EndpointResponder(endpoint))
 
 
-def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
-    """Score a model on the tasks, print the results, and write them to `runs/evaluate-NAME/SUITE.json`."""
+def evaluate_suite(
+    life: Life, judged: Judged, asked: AskedSuite, store: str | None = None, *, contamination: bool = False
+) -> dict[str, Any]:
+    """Score a model on the tasks, print the results, and write them to `runs/evaluate-NAME/SUITE.json`.
+
+    With `contamination`, the life's training text is searched for the items.
+    """
     require("sqlalchemy", "serve")
     from sayso.feedback.store import Store
 
@@ -122,7 +129,7 @@ def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | N
     work_in(path.parent)
     kept = Store(store or life.store)
     try:
-        results = [_result(judged, asked, task, kept) for task in asked.tasks]
+        results = [_result(judged, asked, task, kept, life if contamination else None) for task in asked.tasks]
     finally:
         kept.close()
     scores = suite_json(judged, asked, results)
@@ -132,7 +139,7 @@ def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | N
     return scores
 
 
-def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store") -> TaskResult:
+def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store", searched: Life | None) -> TaskResult:
     """Ask the items of one task, except those that the store has answers to."""
     from sayso.feedback.evaluations import KeptAnswers
 
@@ -153,7 +160,11 @@ def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store") -> Ta
             answers = generate_answers(judged.responder, task, items, numbers, memory, show)
         else:
             answers = answer_items(judged.scorer, task, items, numbers, memory, show)
-    return result_of(task, items, numbers, answers)
+    known = None
+    if searched is not None:
+        training = training_text(searched.data("text"), searched.data("chat"))
+        known = seen([text_of(items[number].item) for number in numbers], training)
+    return result_of(task, items, numbers, answers, known)
 
 
 def suite_json(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> dict[str, Any]:
@@ -204,8 +215,20 @@ def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
             f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f}); with "
             f"the older baselines {older.mean:.4f}."
         )
+    for found in results:
+        if found.unseen is not None:
+            say(_unseen(found, found.unseen))
     for note in _notes(asked, results):
         say(note)
+
+
+def _unseen(found: TaskResult, unseen: Estimate) -> str:
+    """Return a sentence on the items that the training text contains."""
+    count = found.items - unseen.n
+    if not count:
+        return f"{found.task.name}: no item was found in the training text."
+    without = f"without them the score is {unseen.mean:.3f}" if unseen.n else "none is left without them"
+    return f"{found.task.name}: {count:,} of {found.items:,} items are in the training text; {without}."
 
 
 def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:

@@ -25,6 +25,8 @@ class TaskResult:
     """Number of items with a token across the border between context and continuation."""
     equal: int
     """Number of items with two options that are the same text."""
+    unseen: Estimate | None = None
+    """The main score over the items that are not in the training text; None if that was not searched."""
 
     @property
     def main(self) -> Estimate:
@@ -45,11 +47,21 @@ class TaskResult:
             "centered": self.centered(),
             "centered_older": self.centered(older=True),
             **{name: getattr(self, name) for name in ("items", "cut", "merged", "equal")},
+            "unseen": self.unseen.as_dict() if self.unseen else None,
         }
 
 
-def result_of(task: Task, items: Sequence[NumberedItem], asked: Sequence[int], answers: Sequence[Answer]) -> TaskResult:
-    """Return the result of the items numbered `asked`, given their answers in the same order."""
+def result_of(
+    task: Task,
+    items: Sequence[NumberedItem],
+    asked: Sequence[int],
+    answers: Sequence[Answer],
+    seen: Sequence[bool] | None = None,
+) -> TaskResult:
+    """Return the result of the items numbered `asked`, given their answers in the same order.
+
+    `seen` is whether each is in the training text, if that was searched.
+    """
     names = list(answers[0].scores) if answers else []
     scores = {name: estimate([answer.scores[name] for answer in answers]) for name in names}
     return TaskResult(
@@ -59,6 +71,7 @@ def result_of(task: Task, items: Sequence[NumberedItem], asked: Sequence[int], a
         sum(answer.cut > 0 for answer in answers),
         sum(answer.merged for answer in answers),
         sum(has_equal_options(items[number].item) for number in asked),
+        None if seen is None else estimate([a.right for a, known in zip(answers, seen, strict=True) if not known]),
     )
 
 
