@@ -434,6 +434,31 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Compare models on the items that they all answered."""
+    def judge(
+        self,
+        models: str | Sequence[str] = ...,
+        *,
+        prompts: str | PathLike[str] | None = ...,
+        n: int = ...,
+        reward: str | None = ...,
+        endpoint: str | None = ...,
+        judge: str | None = ...,
+        key: str | None = ...,
+        temperature: float = ...,
+        max_tokens: int = ...,
+        seed: int = ...,
+        device: str | None = ...,
+    ) -> dict[str, Any]:
+        """Let a judge compare the replies of two models."""
+    def arena(
+        self,
+        *,
+        judged: bool = ...,
+        anchor: str | None = ...,
+        store: str | None = ...,
+        seed: int = ...,
+    ) -> dict[str, Any]:
+        """Rank models by people's choices between their replies."""
     def leaderboard(
         self,
         *,

@@ -65,6 +65,8 @@ COMMANDS = (
     Command("train-status", "Show the progress of a training run, once or live.", place="run"),
     Command("evaluate", "Evaluate a model on held-out text and tasks.", place="model"),
     Command("compare", "Compare models on the items that they all answered.", place="models"),
+    Command("judge", "Let a judge compare the replies of two models.", place="models"),
+    Command("arena", "Rank models by people's choices between their replies."),
     Command("leaderboard", "Show every score of a life's models, and export them."),
     Command("chat", "Chat with a model in the terminal."),
     Command("generate", "Generate text from a prompt.", place="prompt"),
