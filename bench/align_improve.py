@@ -24,7 +24,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
-from sayso.judge.stats import student
+from sayso.judge.statistics.estimate import student
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier

@@ -24,7 +24,7 @@ from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.judge.answers.text import exact_match, f1
 from sayso.judge.replies import reply_nats
-from sayso.judge.stats import Estimate, estimate, paired, ratio
+from sayso.judge.statistics.estimate import Estimate, estimate, paired, ratio
 from sayso.reply.conversation import Replier
 from sayso.run.finetune import Finetune, finetune
 from sayso.run.import_model import Import, import_model

@@ -28,7 +28,7 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOutSample, held_out
-from sayso.judge.stats import Estimate, estimate, ratio
+from sayso.judge.statistics.estimate import Estimate, estimate, ratio
 from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.align import Align, align

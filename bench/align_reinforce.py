@@ -26,7 +26,7 @@ from sayso.align.rl.setup import Reinforce
 from sayso.base.files import read_json, write_json
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
-from sayso.judge.stats import student
+from sayso.judge.statistics.estimate import student
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.run.reinforce import reinforce

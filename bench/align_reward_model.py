@@ -35,7 +35,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.batch.judged import JudgedPrompt
 from sayso.judge.reward import length_sign, reward_knowledge
-from sayso.judge.stats import Floats
+from sayso.judge.statistics.estimate import Floats
 from sayso.model import Transformer
 from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reward import Reward, reward

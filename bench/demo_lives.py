@@ -22,7 +22,7 @@ from bench.everyday import SHOWN, TURNS, on_topic
 from bench.harness import TINY, parser, result, say, sized
 from sayso.base.files import read_json, write_json
 from sayso.base.life import STAGES, Life
-from sayso.judge.stats import paired
+from sayso.judge.statistics.estimate import paired
 from sayso.reply.conversation import Replier
 from sayso.run.demo import MINUTES, Demo, demo
 from sayso.sample.sampling import Sampling

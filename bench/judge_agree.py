@@ -17,8 +17,8 @@ import torch
 from bench.harness import TINY, parser, result, say, sized
 from bench.peer import Peer, peer_of
 from bench.smollm2 import TEXT, random_model, smollm2
-from sayso.judge import spans
-from sayso.judge.continuations import Continuation, ContinuationScore, ModelScorer
+from sayso.judge.likelihood import spans
+from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, ModelScorer
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.suites import SMALL
 from sayso.judge.tasks.task import chosen, groups_of

@@ -17,7 +17,7 @@ import torch
 from bench.harness import parser, result, say, sized, turns
 from bench.judge_agree import Groups, invented
 from bench.smollm2 import smollm2
-from sayso.judge.continuations import ContinuationScore, ModelScorer
+from sayso.judge.likelihood.continuations import ContinuationScore, ModelScorer
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.suites import SMALL
 from sayso.judge.tasks.task import chosen, groups_of

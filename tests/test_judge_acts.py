@@ -12,7 +12,7 @@ from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.store import Generation, Store
-from sayso.judge.pairwise import JudgedPair, ReplyPair, pairwise_scores
+from sayso.judge.arena.pairwise import JudgedPair, ReplyPair, pairwise_scores
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
 from sayso.run.arena import Arena, arena

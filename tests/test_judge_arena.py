@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.judge.arena import ELO, Ranking, ranking
-from sayso.judge.bradley_terry import RIDGE
-from sayso.judge.games import Game
+from sayso.judge.arena.bradley_terry import RIDGE
+from sayso.judge.arena.games import Game
+from sayso.judge.arena.ranking import ELO, Ranking, ranking
 from sayso.report.chart import PAPER
 from sayso.report.ranking import ranking_picture
 
@@ -122,7 +122,7 @@ def test_parts_of_the_draws_change_no_digit(monkeypatch) -> None:
     """The draws are split to limit memory."""
     games = drawn(60)
     whole = ranking(games, draws=30).as_dict()
-    monkeypatch.setattr("sayso.judge.games._AT_ONCE", 250)
+    monkeypatch.setattr("sayso.judge.arena.games._AT_ONCE", 250)
     assert ranking(games, draws=30).as_dict() == whole
 
 

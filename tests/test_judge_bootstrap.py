@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from sayso.base.errors import UserError
-from sayso.judge.bootstrap import bootstrap, bootstrap_test, level
-from sayso.judge.clusters import clustered
-from sayso.judge.significance import compare_items
-from sayso.judge.stats import student, t_quantile, wilson
+from sayso.judge.statistics.bootstrap import bootstrap, bootstrap_test, level
+from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.estimate import student, t_quantile, wilson
+from sayso.judge.statistics.significance import compare_items
 
 
 def seeded(seed: int = 0) -> np.random.Generator:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from statsmodels.regression.linear_model import OLS
 
-from sayso.judge.clusters import clustered
-from sayso.judge.stats import student, wilson
+from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.estimate import student, wilson
 
 
 @pytest.mark.parametrize("groups", [3, 12, 60])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.judge.contamination import seen, text_of, training_text
+from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.item import Choices, Completion, Instructed, Question, Schema
 
 COUNT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"

@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from sayso.judge.bootstrap import bootstrap_test, level
-from sayso.judge.clusters import clustered
-from sayso.judge.distributions import mcnemar
-from sayso.judge.significance import compare_items, holm, matched_rates
-from sayso.judge.stats import Estimate, estimate, student, wilson
+from sayso.judge.statistics.bootstrap import bootstrap_test, level
+from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.distributions import mcnemar
+from sayso.judge.statistics.estimate import Estimate, estimate, student, wilson
+from sayso.judge.statistics.significance import compare_items, holm, matched_rates
 
 RUNS = 2000
 

@@ -20,9 +20,9 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.judge import endpoint as client
+from sayso.judge.arena.endpoint_judge import asked, endpoint_judge, verdict_of
+from sayso.judge.arena.pairwise import ReplyPair, Verdict, Verdicts, judge_pairs, pairwise_scores
 from sayso.judge.endpoint import KEY, Endpoint
-from sayso.judge.endpoint_judge import asked, endpoint_judge, verdict_of
-from sayso.judge.pairwise import ReplyPair, Verdict, Verdicts, judge_pairs, pairwise_scores
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.token.train import train

@@ -13,9 +13,9 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.cli.main import run
-from sayso.judge.continuations import Continuation, ModelScorer
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.endpoint_scorer import EndpointScorer
+from sayso.judge.likelihood.continuations import Continuation, ModelScorer
+from sayso.judge.likelihood.endpoint_scorer import EndpointScorer
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.token.train import train

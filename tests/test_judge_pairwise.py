@@ -12,9 +12,8 @@ from sayso.align.scorer import Scorer
 from sayso.base.errors import UserError
 from sayso.feedback.games import games_of_choices
 from sayso.feedback.store import Generation, Store
-from sayso.judge.arena import ranking
-from sayso.judge.length_control import length_controlled
-from sayso.judge.pairwise import (
+from sayso.judge.arena.length_control import length_controlled
+from sayso.judge.arena.pairwise import (
     JudgedPair,
     PairwiseScores,
     ReplyPair,
@@ -25,7 +24,8 @@ from sayso.judge.pairwise import (
     pairwise_scores,
     reward_judge,
 )
-from sayso.judge.stats import estimate
+from sayso.judge.arena.ranking import ranking
+from sayso.judge.statistics.estimate import estimate
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
 from sayso.token.train import train

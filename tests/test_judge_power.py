@@ -7,8 +7,8 @@ import pytest
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from sayso.base.errors import UserError
-from sayso.judge.distributions import mcnemar
-from sayso.judge.power import (
+from sayso.judge.statistics.distributions import mcnemar
+from sayso.judge.statistics.power import (
     Goal,
     needed_items,
     needed_questions,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sayso.batch.judged import Comparison, JudgedPrompt
-from sayso.judge.agreement import calibration_error, correlation, of_comparisons, of_ratings, reliability
 from sayso.judge.reward import agreement, length_sign, lengths, reward_knowledge
-from sayso.judge.stats import estimate
+from sayso.judge.statistics.agreement import calibration_error, correlation, of_comparisons, of_ratings, reliability
+from sayso.judge.statistics.estimate import estimate
 
 RNG = np.random.default_rng(0)
 

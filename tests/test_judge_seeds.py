@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from sayso.base.errors import UserError
-from sayso.judge.seeds import compare_recipes, crossed, over_seeds
+from sayso.judge.statistics.seeds import compare_recipes, crossed, over_seeds
 
 BCG = np.array([
     (4, 119, 11, 128), (6, 300, 29, 274), (3, 228, 11, 209), (62, 13536, 248, 12619), (33, 5036, 47, 5761),

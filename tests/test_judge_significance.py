@@ -9,10 +9,10 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from sayso.base.errors import UserError
-from sayso.judge.clusters import clustered
-from sayso.judge.distributions import mcnemar
-from sayso.judge.significance import compare_items, holm, matched_rates
-from sayso.judge.stats import paired, student
+from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.distributions import mcnemar
+from sayso.judge.statistics.estimate import paired, student
+from sayso.judge.statistics.significance import compare_items, holm, matched_rates
 
 
 def answers(wins: int, losses: int, both: int, neither: int) -> tuple[list[int], list[int]]:

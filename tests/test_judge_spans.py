@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sayso.judge import spans
-from sayso.judge.spans import Span, score_spans
+from sayso.judge.likelihood import spans
+from sayso.judge.likelihood.spans import Span, score_spans
 from sayso.model import ModelConfig, Transformer
 
 LLAMA = ModelConfig(50, 2, 16, 2, 1, 8, 32, context=24, qk_norm="none", tie_embeddings=True)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sayso.judge.stats import (
+from sayso.judge.statistics.estimate import (
     Estimate,
     estimate,
     exact_proportion,

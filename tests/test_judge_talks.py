@@ -11,7 +11,7 @@ import torch
 from sayso.base.jsonl import write_jsonl
 from sayso.batch.conversations import TrainingConversation
 from sayso.judge import talks
-from sayso.judge.stats import ratio
+from sayso.judge.statistics.estimate import ratio
 from sayso.judge.talks import HeldTalks, reply_nats, score_talks, talk_sample, talks_json, written
 from sayso.judge.tuning import loss_change, more_data, reply_change, tuning_verdict
 from sayso.model import ModelConfig, Transformer

@@ -13,8 +13,8 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.evaluations import KeptAnswers
 from sayso.feedback.store import Store
-from sayso.judge.continuations import Continuation, ContinuationScore, ModelScorer
-from sayso.judge.stats import Estimate, estimate
+from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, ModelScorer
+from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import Answer, answer_items
 from sayso.judge.tasks.item import Choices, Completion, NumberedItem, Question, Schema, has_equal_options, item_of
 from sayso.judge.tasks.own import own_tasks

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.judge.power import Goal, needed_items
-from sayso.judge.seeds import compare_recipes, over_seeds
-from sayso.judge.significance import Comparison, compare_items
-from sayso.judge.verdict import smallest_seen, verdict, verdict_over
+from sayso.judge.statistics.power import Goal, needed_items
+from sayso.judge.statistics.seeds import compare_recipes, over_seeds
+from sayso.judge.statistics.significance import Comparison, compare_items
+from sayso.judge.statistics.verdict import smallest_seen, verdict, verdict_over
 
 
 def answers(wins: int, losses: int, ties: int) -> Comparison:

@@ -10,7 +10,7 @@ import pytest
 from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.judge.stats import Estimate, estimate
+from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.report.board import Measure, leaderboard, read_board
 from sayso.report.facts import read_facts
 from sayso.run.leaderboard import Leaderboard

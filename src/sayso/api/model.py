@@ -19,7 +19,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.batch.by_length import by_length
 from sayso.judge.bits import bits_per_byte
-from sayso.judge.stats import Estimate
+from sayso.judge.statistics.estimate import Estimate
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier, Stream
 from sayso.reply.embed import embed

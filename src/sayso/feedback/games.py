@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sayso.feedback.store import Rating
-from sayso.judge.games import Game
-from sayso.judge.pairwise import prompt_key
+from sayso.judge.arena.games import Game
+from sayso.judge.arena.pairwise import prompt_key
 
 
 def games_of_choices(ratings: Sequence[Rating]) -> list[Game]:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from sayso.batch.by_length import by_length
-from sayso.judge.stats import Estimate, ratio
+from sayso.judge.statistics.estimate import Estimate, ratio
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 

@@ -14,7 +14,7 @@ from sayso import world
 from sayso.base.output import console
 from sayso.judge.bits import document_bits
 from sayso.judge.scorecard import judge_tasks
-from sayso.judge.stats import Estimate, ratio
+from sayso.judge.statistics.estimate import Estimate, ratio
 from sayso.reply.conversation import Replier
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sayso.batch.chat import ChatBatches, MaskedIds
-from sayso.judge.stats import Estimate, Floats, ratio
+from sayso.judge.statistics.estimate import Estimate, Floats, ratio
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.model import Transformer
 

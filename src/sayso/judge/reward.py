@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sayso.batch.judged import JudgedPrompt
-from sayso.judge.agreement import (
+from sayso.judge.statistics.agreement import (
     Agreement,
     Bin,
     calibration_error,
@@ -22,7 +22,7 @@ from sayso.judge.agreement import (
     of_ratings,
     reliability,
 )
-from sayso.judge.stats import Estimate, Floats
+from sayso.judge.statistics.estimate import Estimate, Floats
 
 _Scores = Sequence[Floats]  # per prompt, one score per reply
 

@@ -11,7 +11,7 @@ from sayso.judge.baselines import BASELINES
 from sayso.judge.baselines.measure import Scores
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOutSample
-from sayso.judge.stats import Estimate, ratio
+from sayso.judge.statistics.estimate import Estimate, ratio
 from sayso.judge.world import TaskAnswer, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling

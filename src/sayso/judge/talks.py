@@ -18,7 +18,7 @@ from sayso.base.jsonl import BadRows
 from sayso.batch.by_length import by_length
 from sayso.batch.conversations import TrainingConversation, prepared
 from sayso.judge.answers.text import squad1
-from sayso.judge.stats import estimate, ratio
+from sayso.judge.statistics.estimate import estimate, ratio
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling

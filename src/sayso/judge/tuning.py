@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sayso.judge.stats import Estimate, paired, ratio
+from sayso.judge.statistics.estimate import Estimate, paired, ratio
 
 Talks = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sayso import world
-from sayso.judge.stats import Estimate, estimate, mean_of
+from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
 from sayso.text.document import Messages
 
 

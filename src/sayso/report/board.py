@@ -11,7 +11,7 @@ from typing import Any
 
 from sayso.base.files import read_object
 from sayso.base.life import Life
-from sayso.judge.stats import Estimate
+from sayso.judge.statistics.estimate import Estimate
 from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
 from sayso.report.markup import section, table

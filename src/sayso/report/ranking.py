@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from sayso.judge.arena import Ranking, Standing
+from sayso.judge.arena.ranking import Ranking, Standing
 from sayso.report.chart import COLORS, FONT, INK, LEFT, LINE, PAPER, SOFT, WIDTH
 from sayso.report.draw import ChartScale, scale, short
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sayso.base.files import write_atomic
-from sayso.judge.agreement import Bin
+from sayso.judge.statistics.agreement import Bin
 from sayso.report.chart import Panel, Series, picture
 
 

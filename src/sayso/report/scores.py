@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from sayso import world
-from sayso.judge.stats import estimate, paired
+from sayso.judge.statistics.estimate import estimate, paired
 from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
 from sayso.report.markup import caption, missing, section

@@ -19,9 +19,9 @@ from sayso.base.log import say
 from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options, Seed
-from sayso.judge.arena import Ranking, ranking
-from sayso.judge.games import Game
-from sayso.judge.pairwise import JudgedPair, ReplyPair, Verdicts, games_of
+from sayso.judge.arena.games import Game
+from sayso.judge.arena.pairwise import JudgedPair, ReplyPair, Verdicts, games_of
+from sayso.judge.arena.ranking import Ranking, ranking
 from sayso.report.ranking import ranking_picture
 
 

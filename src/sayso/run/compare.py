@@ -17,8 +17,8 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.output import console
 from sayso.base.ranges import Options
-from sayso.judge.significance import Comparison, compare_items, holm
-from sayso.judge.verdict import verdict, verdict_over
+from sayso.judge.statistics.significance import Comparison, compare_items, holm
+from sayso.judge.statistics.verdict import verdict, verdict_over
 from sayso.run.suite import fingerprint_of
 from sayso.weights.folder import name_apart
 from sayso.weights.models import resolve_model

@@ -18,9 +18,8 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
 from sayso.base.ranges import Options, Positive, Seed, Several, Weight
-from sayso.judge.endpoint import Endpoint
-from sayso.judge.endpoint_judge import endpoint_judge
-from sayso.judge.pairwise import (
+from sayso.judge.arena.endpoint_judge import endpoint_judge
+from sayso.judge.arena.pairwise import (
     PairJudge,
     PairwiseScores,
     ReplyPair,
@@ -29,7 +28,8 @@ from sayso.judge.pairwise import (
     pairwise_scores,
     reward_judge,
 )
-from sayso.judge.stats import Estimate
+from sayso.judge.endpoint import Endpoint
+from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.talks import talk_sample
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling

@@ -18,7 +18,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.output import console
 from sayso.base.ranges import Options
-from sayso.judge.stats import LEVEL, Estimate
+from sayso.judge.statistics.estimate import LEVEL, Estimate
 from sayso.report.board import Board, Measure, read_board
 
 SCHEMA = "0.2.1"

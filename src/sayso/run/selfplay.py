@@ -31,7 +31,7 @@ from sayso.base.life import Life
 from sayso.base.lock import exclusive, model_output
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
-from sayso.judge.stats import estimate
+from sayso.judge.statistics.estimate import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.results import Trained, trained
 from sayso.train.session import Session, open_session

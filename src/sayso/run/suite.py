@@ -18,12 +18,12 @@ from sayso.base.life import Life, name_from
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
 from sayso.base.output import console
-from sayso.judge.contamination import seen, text_of, training_text
-from sayso.judge.continuations import ModelScorer, Scorer
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.endpoint_scorer import EndpointScorer
-from sayso.judge.stats import Estimate
+from sayso.judge.likelihood.continuations import ModelScorer, Scorer
+from sayso.judge.likelihood.endpoint_scorer import EndpointScorer
+from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items

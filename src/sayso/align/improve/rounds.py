@@ -25,7 +25,7 @@ from sayso.base.made import check_apart
 from sayso.base.ranges import Epochs, Rows, Scale
 from sayso.batch.chat import ChatBatches, fit_rows
 from sayso.judge.samples import Samples
-from sayso.judge.stats import estimate
+from sayso.judge.statistics.estimate import estimate
 from sayso.loss.next_token import batch_loss
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier

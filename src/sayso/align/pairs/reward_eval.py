@@ -16,9 +16,9 @@ from sayso.align.pairs.reward_data import Question, best_reply, spoiled
 from sayso.align.scorer import scores_of
 from sayso.base.log import say
 from sayso.batch.judged import JudgedPrompt, collate
-from sayso.judge.agreement import of_comparisons
 from sayso.judge.reward import RewardKnowledge, agreement, length_sign, lengths, reward_knowledge
-from sayso.judge.stats import Estimate, Floats
+from sayso.judge.statistics.agreement import of_comparisons
+from sayso.judge.statistics.estimate import Estimate, Floats
 from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
 from sayso.token.chat import reply_ids

@@ -25,7 +25,7 @@ from sayso.base.ranges import Amount, Epochs, Rows, Scale, Several, Share, Weigh
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
 from sayso.batch.pairs import WIDTH_STEP
-from sayso.judge.agreement import Bin
+from sayso.judge.statistics.agreement import Bin
 from sayso.loss.reward import reward_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer

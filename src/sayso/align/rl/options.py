@@ -17,7 +17,7 @@ from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.ranges import Amount, Count, Positive, Range, Repeats, Scale, Several, Weight
 from sayso.judge.samples import Samples
-from sayso.judge.stats import estimate
+from sayso.judge.statistics.estimate import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling

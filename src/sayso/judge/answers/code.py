@@ -13,7 +13,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.judge.answers.sandbox import Limits, Ran, require_isolation, run_program
-from sayso.judge.stats import Estimate, estimate
+from sayso.judge.statistics.estimate import Estimate, estimate
 
 COLUMNS = ("task_id", "prompt", "test", "entry_point")
 

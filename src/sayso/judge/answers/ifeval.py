@@ -11,7 +11,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.judge.answers.ifeval_rules import instruction
-from sayso.judge.stats import Estimate, estimate, ratio
+from sayso.judge.statistics.estimate import Estimate, estimate, ratio
 
 COLUMNS = ("key", "prompt", "instruction_id_list", "kwargs")
 

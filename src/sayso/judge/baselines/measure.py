@@ -17,7 +17,7 @@ from sayso.base.made import work_in
 from sayso.judge.baselines.counts import kn5_bits, uniform_bits, unigram_bits
 from sayso.judge.baselines.xz import xz_bits
 from sayso.judge.held_out import HeldOutSample, training_texts
-from sayso.judge.stats import ratio, without_error
+from sayso.judge.statistics.estimate import ratio, without_error
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
 

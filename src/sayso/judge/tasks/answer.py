@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sayso.judge.continuations import Continuation, ContinuationScore, Scorer
+from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, Scorer
 from sayso.judge.tasks.item import Choices, Item, NumberedItem, Schema
 from sayso.judge.tasks.task import Task, groups_of, prompt_hash
 

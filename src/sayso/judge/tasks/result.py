@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sayso.judge.stats import Estimate, estimate, mean_of
+from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
 from sayso.judge.tasks.answer import Answer
 from sayso.judge.tasks.item import NumberedItem, has_equal_options
 from sayso.judge.tasks.task import Task

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from sayso.base.errors import UserError
-from sayso.judge.continuations import Continuation
+from sayso.judge.likelihood.continuations import Continuation
 from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, NumberedItem, Question, Schema
 
 Metric = Literal[

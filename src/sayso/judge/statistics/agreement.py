@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.judge.stats import Estimate, Floats, t_quantile, wilson, without_error
+from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, wilson, without_error
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import re
 from hashlib import sha256
 from typing import Any
 
+from sayso.judge.arena.pairwise import PairJudge, Verdict, prompt_key
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.pairwise import PairJudge, Verdict, prompt_key
 from sayso.text.document import Messages
 
 QUESTION = """\

@@ -12,9 +12,9 @@ from statistics import NormalDist
 import numpy as np
 
 from sayso.base.errors import UserError
-from sayso.judge.clusters import cluster_numbers, clustered, negligible
-from sayso.judge.distributions import mcnemar, t_beyond
-from sayso.judge.stats import LEVEL, Estimate, Floats, student, without_error, without_spread
+from sayso.judge.statistics.clusters import cluster_numbers, clustered, negligible
+from sayso.judge.statistics.distributions import mcnemar, t_beyond
+from sayso.judge.statistics.estimate import LEVEL, Estimate, Floats, student, without_error, without_spread
 
 
 @dataclass(frozen=True)

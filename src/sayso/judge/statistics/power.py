@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from sayso.base.errors import UserError
-from sayso.judge.distributions import t_power
+from sayso.judge.statistics.distributions import t_power
 
 MOST = 10**12
 """No more items than this are considered."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sayso.base.errors import UserError
-from sayso.judge.spans import Span, score_spans
+from sayso.judge.likelihood.spans import Span, score_spans
 from sayso.model import Transformer
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import BOS, Tokenizer

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError, nearest
-from sayso.judge.bradley_terry import Ints, chances, tiers
-from sayso.judge.games import Game, GameRows
-from sayso.judge.stats import LEVEL, Floats
+from sayso.judge.arena.bradley_terry import Ints, chances, tiers
+from sayso.judge.arena.games import Game, GameRows
+from sayso.judge.statistics.estimate import LEVEL, Floats
 
 ELO = 400 / math.log(10)
 """Elo points per nat: a difference of 400 is odds of 10 to 1."""

@@ -6,9 +6,9 @@ from statistics import NormalDist
 from typing import Protocol
 
 from sayso.base.errors import UserError
-from sayso.judge.power import USUAL, Goal
-from sayso.judge.significance import holm
-from sayso.judge.stats import LEVEL, Estimate
+from sayso.judge.statistics.estimate import LEVEL, Estimate
+from sayso.judge.statistics.power import USUAL, Goal
+from sayso.judge.statistics.significance import holm
 
 
 class Compared(Protocol):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sayso.base.errors import UserError
-from sayso.judge.bradley_terry import Ints, Points, strengths
-from sayso.judge.stats import Floats
+from sayso.judge.arena.bradley_terry import Ints, Points, strengths
+from sayso.judge.statistics.estimate import Floats
 
 _AT_ONCE = 1 << 22  # numbers per array of bootstrap draws, to limit memory
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sayso.base.errors import UserError
-from sayso.judge.distributions import t_beyond, t_limit
-from sayso.judge.stats import Estimate, Floats, without_error
+from sayso.judge.statistics.distributions import t_beyond, t_limit
+from sayso.judge.statistics.estimate import Estimate, Floats, without_error
 
 
 @dataclass(frozen=True)

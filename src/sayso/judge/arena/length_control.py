@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sayso.judge.agreement import numbered, of_comparisons
-from sayso.judge.stats import Estimate, Floats, t_quantile, without_error
+from sayso.judge.statistics.agreement import numbered, of_comparisons
+from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, without_error
 
 _RIDGE = np.diag((1e-3, 0.1))  # penalty of t and f: finite even if the longer reply always wins
 _STEPS = 200

@@ -19,10 +19,10 @@ import numpy as np
 
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, read_log
-from sayso.judge.agreement import of_comparisons
-from sayso.judge.games import Game
-from sayso.judge.length_control import length_controlled
-from sayso.judge.stats import Estimate, exact_proportion, sign_test
+from sayso.judge.arena.games import Game
+from sayso.judge.arena.length_control import length_controlled
+from sayso.judge.statistics.agreement import of_comparisons
+from sayso.judge.statistics.estimate import Estimate, exact_proportion, sign_test
 
 Verdict = Literal["A", "B", "tie"]
 """The first reply is better, the second, or neither."""

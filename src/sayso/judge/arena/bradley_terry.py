@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.judge.stats import Floats
+from sayso.judge.statistics.estimate import Floats
 
 RIDGE = 1e-3
 """Factor, in games, of half the sum of squared parameters, which is added to the loss.

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.judge.continuations import Continuation, ContinuationScore, split
 from sayso.judge.endpoint import Endpoint
+from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, split
 
 
 class EndpointScorer:

@@ -6,7 +6,7 @@ The only file that imports scipy (extra `judge`), on first use.
 from types import ModuleType
 
 from sayso.base.errors import require
-from sayso.judge.stats import LEVEL
+from sayso.judge.statistics.estimate import LEVEL
 
 
 def scipy_stats() -> ModuleType:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
-from sayso.judge.clusters import cluster_errors, cluster_numbers, cluster_sums, negligible
-from sayso.judge.distributions import scipy_stats
-from sayso.judge.stats import Estimate, Floats, t_quantile, without_error, without_spread
+from sayso.judge.statistics.clusters import cluster_errors, cluster_numbers, cluster_sums, negligible
+from sayso.judge.statistics.distributions import scipy_stats
+from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, without_error, without_spread
 
 Statistic = Callable[[Floats], float]
 AT_ONCE = 2_000_000

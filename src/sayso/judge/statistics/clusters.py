@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
-from sayso.judge.stats import Estimate, Floats, t_quantile, without_error, without_spread
+from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, without_error, without_spread
 
 
 def clustered(

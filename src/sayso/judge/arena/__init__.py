@@ -1,0 +1,1 @@
+"""Chat models compared by judges: pairs of replies, win rates, and rankings from games."""

@@ -1,0 +1,1 @@
+"""Estimates with intervals, tests of differences, power, and what they mean in a sentence."""
