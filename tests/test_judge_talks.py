@@ -12,7 +12,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.batch.conversations import TrainingConversation
 from sayso.judge import talks
 from sayso.judge.statistics.estimate import ratio
-from sayso.judge.talks import HeldTalks, reply_nats, score_talks, talk_sample, talks_json, written
+from sayso.judge.talks import HeldTalks, score_talks, talk_nats, talk_sample, talks_json, written
 from sayso.judge.tuning import loss_change, more_data, reply_change, tuning_verdict
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
@@ -42,7 +42,7 @@ TALKS = [talk("who?", "the cat"), talk("who sat?", "yes, the cat.", "no?", "no")
 
 def test_the_loss_of_a_conversation_is_that_of_its_replies(replier: Replier) -> None:
     """Of every reply, with the token that ends it, in one batch or alone."""
-    nats, tokens = reply_nats(replier, TALKS[:2])
+    nats, tokens = talk_nats(replier, TALKS[:2])
     for one, value, count in zip(TALKS, nats, tokens, strict=False):
         ids, mask = render(TOKENIZER, one.messages)
         with torch.inference_mode():
@@ -53,8 +53,8 @@ def test_the_loss_of_a_conversation_is_that_of_its_replies(replier: Replier) -> 
 
 
 def test_a_conversation_longer_than_the_context_loses_its_beginning(replier: Replier) -> None:
-    (long,), (count,) = reply_nats(replier, [TALKS[2]])
-    assert count == replier.context
+    (long,), (count,) = talk_nats(replier, [TALKS[2]])
+    assert count == replier.context - 1, "the first id that is left has nothing before it"
     assert math.isfinite(long)
 
 
@@ -87,7 +87,7 @@ def test_the_sample_does_not_depend_on_the_order_of_the_file(tmp_path: Path) -> 
 
 def test_the_data_has_what_a_comparison_needs(replier: Replier) -> None:
     data = talks_json(replier, HeldTalks(tuple(TALKS[:2]), (TALKS[0],)))
-    nats, tokens = reply_nats(replier, TALKS[:2])
+    nats, tokens = talk_nats(replier, TALKS[:2])
     assert data["loss"]["mean"] == pytest.approx(sum(nats) / sum(tokens))
     assert data["familiar_loss"]["mean"] == pytest.approx(nats[0] / tokens[0])
     assert data["values"]["tokens"] == tokens

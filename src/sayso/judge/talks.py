@@ -12,14 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sayso.base.jsonl import BadRows
-from sayso.batch.by_length import by_length
 from sayso.batch.conversations import TrainingConversation, prepared
 from sayso.judge.answers.text import squad1
+from sayso.judge.replies import reply_nats
 from sayso.judge.statistics.estimate import estimate, ratio
-from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import row_to_train
@@ -27,7 +24,6 @@ from sayso.token.chat import row_to_train
 SHORT = 60  # characters of a reply up to which it is compared with the model's own word by word
 SHOWN = 5  # conversations whose replies are kept to be read side by side
 _REPLY = Sampling(temperature=0, max_tokens=60)
-_POSITIONS = 1 << 13  # maximum number of positions in a batch
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def held_talks(folder: Path, most: int) -> HeldTalks:
 
 def talks_json(replier: Replier, talks: HeldTalks) -> dict[str, Any]:
     """Return a model's scores on held-out conversations, and its loss on those that were trained on."""
-    familiar = reply_nats(replier, talks.familiar)
+    familiar = talk_nats(replier, talks.familiar)
     return {**score_talks(replier, talks.held).as_dict(), "familiar_loss": ratio(*familiar).as_dict()}
 
 
@@ -92,7 +88,7 @@ def familiar_sample(path: Path, most: int) -> list[TrainingConversation]:
 
 def score_talks(replier: Replier, talks: Sequence[TrainingConversation]) -> TalkScores:
     """Return a model's scores on conversations; those longer than its context lose their beginning."""
-    nats, tokens = reply_nats(replier, talks)
+    nats, tokens = talk_nats(replier, talks)
     answerable = [talk for talk in talks if talk.prompt()]
     short = [talk for talk in answerable if len(written(talk)) <= SHORT]
     said = _replies(replier, [*short, *answerable[:SHOWN]])
@@ -123,21 +119,15 @@ def written(talk: TrainingConversation) -> str:
     return str(next(turn["content"] for turn in reversed(talk.messages) if turn["role"] == "assistant"))
 
 
-def reply_nats(replier: Replier, talks: Sequence[TrainingConversation]) -> tuple[list[float], list[int]]:
+def talk_nats(replier: Replier, talks: Sequence[TrainingConversation]) -> tuple[list[float], list[int]]:
     """Return the negative log-likelihood of each conversation's replies in nats, and their number of tokens."""
+    size = replier.context
     rows = [row_to_train(replier.tokenizer, talk.messages, tools=talk.tools)[:2] for talk in talks]
-    size = replier.context + 1
     rows = [(ids[-size:], mask[-size:]) for ids, mask in rows]
-    nats, tokens = [0.0] * len(rows), [sum(mask[1:]) for _, mask in rows]
-    with torch.inference_mode():
-        for batch in by_length([len(ids) - 1 for ids, _ in rows], _POSITIONS):
-            time = max(len(rows[index][0]) for index in batch) - 1
-            ids, targets = torch.zeros(len(batch), time, dtype=torch.long), torch.full((len(batch), time), IGNORE)
-            documents = torch.full((len(batch), time), -1)
-            for line, index in enumerate(batch):
-                own, mask = torch.tensor(rows[index][0]), torch.tensor(rows[index][1])
-                ids[line, : len(own) - 1], documents[line, : len(own) - 1] = own[:-1], index
-                targets[line, : len(own) - 1] = own[1:].masked_fill(~mask[1:], IGNORE)
-            for line, value in zip(batch, token_logprobs(replier.model, ids, targets, documents).sum(1), strict=True):
-                nats[line] = -float(value)
+    trained = [number for number, (_, mask) in enumerate(rows) if any(mask[1:])]
+    nats, tokens = [0.0] * len(rows), [0] * len(rows)
+    if trained:
+        found = reply_nats(replier.model, [rows[number] for number in trained], size)
+        for number, value, count in zip(trained, *found, strict=True):
+            nats[number], tokens[number] = float(value), int(count)
     return nats, tokens
