@@ -69,6 +69,21 @@ def test_a_server_is_evaluated_on_a_suite(url: str, tmp_path: Path, capsys: pyte
     assert "--key requires --endpoint" in capsys.readouterr().err
 
 
+def test_a_token_across_the_border_is_counted(model: Transformer) -> None:
+    """A "t" makes one token with the "ca" before it; a merged text of no more tokens is scored by those that differ."""
+    scorer = ModelScorer(model, TOKENIZER)
+    context, whole, longer = (TOKENIZER.encode(text) for text in ("the ca", "the cat", "the cat sat on the mat"))
+    assert len(whole) <= len(context) < len(longer)
+    assert whole != context[: len(whole)]
+    texts = [Continuation("the ca", "t"), Continuation("the ca", "t sat on the mat"), Continuation("the", " cat")]
+    ((short, long, apart),) = scorer.score([texts])
+    assert (short.merged, long.merged, apart.merged) == (True, True, False)
+    assert short.logprob == pytest.approx(apart.logprob, abs=1e-5), "the token that differs is that of the whole word"
+    assert long.tokens == len(longer) - len(context)
+    with pytest.raises(UserError, match="at least one character"):
+        scorer.score([[Continuation("the", "")]])
+
+
 class Scripted:
     """A server whose replies a test decides."""
 

@@ -134,6 +134,10 @@ def test_a_model_and_its_server_answer_alike(
     assert all(text is not None for text in here)
     if not chat:
         assert not any("\n" in str(text) for text in here)
+    whole = replier.prompt_ids([{"role": "user", "content": "the mat"}]) if chat else replier.text_ids("the mat")
+    for room, fits in ((replier.context - len(whole), True), (replier.context - len(whole) + 1, False)):
+        filling = Task("t", "f", metric="f1", chat=chat, max_tokens=room)
+        assert (ModelResponder(replier).respond(["the mat"], filling) != [None]) == fits
     long = "the cat " * 40
     assert ModelResponder(replier).respond([long, "the mat"], task) == [None, here[1]]
     assert ModelResponder(replier).respond([long], task) == [None]

@@ -138,4 +138,5 @@ def test_memorized_conversations_ask_for_more_of_them() -> None:
     """A loss clearly lower on what was trained on; otherwise, more steps come first."""
     assert "more conversations would probably help" in more_data(data([30.0, 31.0, 29.0], familiar=1.0))
     assert "more steps may help before" in more_data(data([10.0, 11.0, 9.0], familiar=1.0))
+    assert "more steps may help before" in more_data(data([10.4, 10.2, 10.5], familiar=1.0)), "a gap within its error"
     assert more_data({**data([10.0, 11.0]), "familiar_loss": ratio([], []).as_dict()}) == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.evaluations import KeptAnswers
@@ -80,6 +81,13 @@ def test_a_bad_row_is_refused_with_its_file_and_line(row: dict[str, object], rul
     path.write_text(f"{good}\n\n{json.dumps(row)}\n")
     with pytest.raises(UserError, match=f"own.jsonl:3: .*{rule}"):
         read_items(path)
+
+
+def test_an_item_is_named_by_its_row_whatever_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    good = json.dumps({"context": "a", "continuation": "b"})
+    path.write_text(f'{good}\n{{"context": "a"}}\n\n{good}\n')
+    assert [one.name for one in read_items(path, BadRows("skip"))] == ["0", "2"]
 
 
 def test_options_with_the_same_text_are_kept_and_known() -> None:
@@ -237,6 +245,7 @@ def test_kept_answers_are_not_asked_for_again(tmp_path: Path) -> None:
     keeper = KeptAnswers(store, "m", "colors")
     keeper.keep(first)  # another process was faster
     assert keeper.known("5", "another prompt") is None
+    assert KeptAnswers(store, "m", "another task").known(first[0].item, first[0].prompt) is None
     store.close()
 
 

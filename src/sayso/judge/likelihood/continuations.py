@@ -1,12 +1,14 @@
 """Log-probabilities of texts that continue a context, such as the choices of a question.
 
 The context and its continuation are encoded together, and the tokens beyond those of the context alone are scored, as
-in lm-evaluation-harness: white space at the end of a context belongs to the continuation, and where a token would cross
-the border, it is counted as `merged`.
+in lm-evaluation-harness: white space at the end of a context belongs to the continuation. Where a token crosses the
+border, the continuation is counted as `merged`; if that leaves it no token, those that differ from the context's are
+scored.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from sayso.base.errors import UserError
@@ -82,15 +84,20 @@ class ModelScorer:
         wholes = self.tokenizer.encode_batch([context + text for context, text in parts])
         found = []
         for (context, text), whole in zip(parts, wholes, strict=True):
+            if not text:
+                raise UserError("A continuation must have at least one character; got an empty one.")
             before = known[context]
+            merged = whole[: len(before)] != before
+            if len(whole) <= len(before):  # merged into so few tokens that none is left: score those that differ
+                before = [one for one, other in takewhile(_same, zip(whole, before, strict=False))]
             after = whole[len(before) :]
-            if not after:
-                raise UserError(
-                    f"A continuation must have tokens of its own; '{text[:40]}' has none after its context."
-                )
             first = [self.tokenizer.specials[BOS]] if self.begin or not before else []
-            found.append((Span([*first, *before, *after], len(first) + len(before)), whole[: len(before)] != before))
+            found.append((Span([*first, *before, *after], len(first) + len(before)), merged))
         return found
+
+
+def _same(pair: tuple[int, int]) -> bool:
+    return pair[0] == pair[1]
 
 
 def split(one: Continuation) -> tuple[str, str]:
