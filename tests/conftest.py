@@ -141,7 +141,7 @@ def live(root: Path) -> Life:
     )
     act(
         *("improve", *practising, "--held-out", "4", "--least", "0", "--rounds", "1", "--replies", "8"),
-        *("--keep-replies", "1", "--max-tokens", "8", "--epochs", "1", "--select", "random"),
+        *("--keep-replies", "1", "--max-tokens", "48", "--epochs", "1", "--select", "random"),
         life=life,
     )
     act("selfplay", "--rounds", "1", "--games", "2", "--panel-games", "1", "--epochs", "0.1", *one, life=life)

@@ -78,6 +78,9 @@ def write_text(life: Life) -> None:
         rows = [{"text": text, "source": "river"} for text in some]
         rows += [world.document(0, index, split) for index in range(12)]
         write_jsonl(life.data("text") / f"{split}-00000.jsonl", rows)
+    for split in ("train", "test"):
+        talks = [world.conversation(0, index, split) for index in range(3)]
+        write_jsonl(life.data("chat") / f"{split}.jsonl", talks)
     kept = {"documents": 12, "bytes": 900}
     source = {
         "name": "smallworld",
@@ -166,9 +169,9 @@ class Page(HTMLParser):
 
 
 def test_stages_are_compared_on_what_they_were_evaluated_on(life: Life) -> None:
-    """Every family of small-world tasks, by the scores in their records."""
+    """Every family of small-world tasks and the held-out conversations, by the scores in their records."""
     found = compare(Compare(("base", "aligned"), life=life.root))["aligned"]["tasks"]
-    assert {*found} == {*world.FAMILIES}
+    assert {*found} == {*world.FAMILIES, "short replies"}
     base, aligned = (read_facts(life).scores[stage]["families"]["words"]["values"] for stage in ("base", "aligned"))
     assert found["words"]["difference"]["mean"] == pytest.approx(aligned[0] - base[0])
 
@@ -183,7 +186,19 @@ def test_the_page_is_standalone(life: Life) -> None:
     assert "url(" not in text
     assert "@import" not in text
     assert page.ids == [
-        *("baselines", "scores", "samples", "learning", "inside", "tokenizers", "data", "lineage", "cost"),
+        *(
+            "baselines",
+            "scores",
+            "talks",
+            "leaderboard",
+            "samples",
+            "learning",
+            "inside",
+            "tokenizers",
+            "data",
+            "lineage",
+            "cost",
+        ),
         "verification",
     ]
     assert "tiny &amp; small" in text

@@ -360,13 +360,13 @@ def plain(text: str) -> str:
     return " ".join(re.findall(r"[a-z]+", text.lower()))
 
 
-def test_notes_say_about_half_of_their_colours_and_counts_again() -> None:
+def test_notes_say_about_a_quarter_of_their_colours_and_counts_again() -> None:
     """In the words of an answer, which is easier to find than a word before its noun; stories do not."""
     told = [make_notes(0, index, "train", "stated")[1] for index in range(300)]
     asked = [(one, fact) for one in told for fact in one.facts if fact.family in ("colour", "count")]
     again = [any(fact.reply(question) in one.text for question in fact.questions()) for one, fact in asked]
     assert len(asked) > 400
-    assert 0.4 < sum(again) / len(again) < 0.6
+    assert 0.2 < sum(again) / len(again) < 0.3
     stories = [make(0, index, "train", "stated")[1] for index in range(100)]
     assert not any(
         f.reply(q) in one.text for one in stories for f in one.facts if f.family == "colour" for q in f.questions()

@@ -102,7 +102,7 @@ def leaderboard(facts: Facts) -> str:
         "95&nbsp;% intervals, and the best score of a row is bold. <code>sayso compare</code> tells which differences "
         "are more than noise.</p>"
     )
-    heads = ("measure", "", *(f">{name}" for name in board.models))
+    heads = ("measure", "0 to 1", *(f">{name}" for name in board.models))
     return section(
         "leaderboard", "All scores", intro, table(heads, [_row(board, one) for one in board.measures], "drawn")
     )

@@ -23,10 +23,10 @@ def talks(facts: Facts) -> str:
         "lower is better. Short replies are compared with the model's own, generated greedily: exactly, apart from "
         "case, articles and punctuation, and by the overlap of their words (F1).</p>"
     )
-    heads = ("stage", "the same reply", ">", ">F1", ">loss", ">95 % interval")
+    heads = ("stage", "the same reply", ">share", ">F1", ">loss", ">95 % interval")
     rows = [_row(stage, part) for stage, part in found.items()]
     return section(
-        "conversations", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(found), _read(found)
+        "talks", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(found), _read(found)
     )
 
 
