@@ -102,6 +102,15 @@ ROWS = (
     Row("export", "base --to there/new.gguf", ("there/new.gguf",)),
     Row("train-status", "", ()),
     Row("evaluate", "--model base --n 0 --text-bytes 500", ("life/runs/evaluate-base", "life/runs/baselines")),
+    Row("compare", "base there/other", (), finishes=False),  # which takes two evaluations
+    Row(
+        "judge",
+        "base there/other --prompts there/prompts.jsonl --endpoint http://127.0.0.1:1/v1 --judge big",
+        ("life/runs/judge-base-other",),
+        finishes=False,  # there is no judge
+    ),
+    Row("arena", "", ("life/runs/arena",), finishes=False),  # which takes people's choices
+    Row("leaderboard", "--export eee --out there/eee", ("there/eee",), finishes=False),
     Row("chat", "--model base", ("there/talk.jsonl",)),
     Row("generate", "Hello --model base --max-tokens 2", ()),
     Row("serve", "--model base --port 0", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),

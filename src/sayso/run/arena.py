@@ -16,7 +16,7 @@ from sayso.base.files import read_object, write_atomic, write_json
 from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.base.made import work_in
+from sayso.base.made import check_work, work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options, Seed
 from sayso.judge.arena.games import Game
@@ -45,6 +45,8 @@ class Arena(Options):
 def arena(options: Arena) -> dict[str, Any]:
     """Rank models by people's choices between their replies."""
     life = Life(options.life)
+    folder = life.run("arena")
+    check_work(folder)
     games = [*_choices(life, options.store), *(_verdicts(life) if options.judged else ())]
     if not games:
         raise UserError(
@@ -55,7 +57,6 @@ def arena(options: Arena) -> dict[str, Any]:
     if options.anchor is not None and options.anchor not in players:
         raise UserError(f"--anchor must be one of {', '.join(players)}; got '{options.anchor}'.")
     table = ranking(games, anchor=options.anchor, seed=options.seed)
-    folder = life.run("arena")
     work_in(folder)
     scores = {"games": len(games), **table.as_dict()}
     write_json(folder / "scores.json", scores, sealed=True)

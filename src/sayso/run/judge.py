@@ -16,7 +16,7 @@ from sayso.base.files import sha256, write_json
 from sayso.base.jsonl import BadRows, read_rows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.base.made import work_in
+from sayso.base.made import check_work, work_in
 from sayso.base.ranges import Options, Positive, Seed, Several, Weight
 from sayso.judge.arena.endpoint_judge import endpoint_judge
 from sayso.judge.arena.pairwise import (
@@ -77,11 +77,12 @@ def judge(options: Judge) -> dict[str, Any]:
     if len(options.models) != 2 or options.models[0] == options.models[1]:
         raise UserError(f"sayso judge compares two different models; got {', '.join(options.models) or 'none'}.")
     life = Life(options.life)
-    named, asked = _judge(life, options)
     folders = [resolve_model(life, name) for name in options.models]
-    prompts = _prompts(life, options)
     first, second = (name_apart(life, folder) for folder in folders)
     folder = life.run(f"judge-{first}-{second}")
+    check_work(folder)
+    named, asked = _judge(life, options)
+    prompts = _prompts(life, options)
     work_in(folder)
     with act_log(life, "judge", f"{first}-{second}", replace(options, key=None)):
         replies = [_replies(path, prompts, options) for path in folders]

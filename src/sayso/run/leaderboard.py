@@ -16,6 +16,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import check_work, work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options
 from sayso.judge.statistics.estimate import LEVEL, Estimate
@@ -40,11 +41,14 @@ class Leaderboard(Options):
 
 def leaderboard(options: Leaderboard) -> dict[str, Any]:
     """Show every score of a life's models; return the scores by measure and model."""
+    if options.export:
+        check_work(options.out)
     board = read_board(Life(options.life))
     if not board.models:
         raise UserError(f"The life '{options.life}' has no scores; run sayso evaluate first.")
     show_board(board)
     if options.export:
+        work_in(options.out)
         for name in board.models:
             path = options.out / f"{name}.json"
             write_json(path, eee(board, name, int(time.time())))
