@@ -4,6 +4,7 @@ import bz2
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sayso.cli.main import run
 from sayso.feedback.evaluations import KeptAnswers
 from sayso.feedback.store import Store
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, ModelScorer
+from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import Answer, answer_items
 from sayso.judge.tasks.item import Choices, Completion, NumberedItem, Question, Schema, has_equal_options, item_of
@@ -287,6 +289,16 @@ def test_a_result_counts_what_was_cut_merged_and_equal() -> None:
     assert found.main == estimate([1, 1, 1, 0])
     assert found.centered() == pytest.approx((0.75 - 0.25) / 0.75)
     assert found.centered(older=True) == pytest.approx(0.5)
+
+
+def test_items_that_share_a_passage_have_an_error_by_passage() -> None:
+    """Four answers to one passage count for less than four independent ones."""
+    right, task = [1.0] * 4 + [0.0] * 4 + [1.0] * 4, Task("t", "f")
+    passages = [replace(one, cluster=f"p{n // 4}") for n, one in enumerate(answered(right))]
+    items = ITEMS + ITEMS[:4]
+    found = result_of(task, items, range(12), passages).main
+    assert found == clustered(right, [n // 4 for n in range(12)])
+    assert found.se > 1.5 * result_of(task, items, range(12), answered(right)).main.se
 
 
 GPT2 = (

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
 from sayso.judge.tasks.answer import Answer
 from sayso.judge.tasks.item import NumberedItem, has_equal_options
@@ -63,7 +64,8 @@ def result_of(
     `seen` is whether each is in the training text, if that was searched.
     """
     names = list(answers[0].scores) if answers else []
-    scores = {name: estimate([answer.scores[name] for answer in answers]) for name in names}
+    scores = {name: _mean(answers, [answer.scores[name] for answer in answers]) for name in names}
+    unseen = None if seen is None else [one for one, known in zip(answers, seen, strict=True) if not known]
     return TaskResult(
         task,
         scores,
@@ -71,8 +73,14 @@ def result_of(
         sum(answer.cut > 0 for answer in answers),
         sum(answer.merged for answer in answers),
         sum(has_equal_options(items[number].item) for number in asked),
-        None if seen is None else estimate([a.right for a, known in zip(answers, seen, strict=True) if not known]),
+        None if unseen is None else _mean(unseen, [answer.right for answer in unseen]),
     )
+
+
+def _mean(answers: Sequence[Answer], values: Sequence[float]) -> Estimate:
+    """Return the mean of values, one for each answer, with an error by passage where several items share one."""
+    clusters = [answer.cluster or answer.item for answer in answers]
+    return clustered(values, clusters) if len({*clusters}) < len(clusters) else estimate(values)
 
 
 def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate:
