@@ -36,8 +36,7 @@ class TaskResult:
 
     def centered(self, *, older: bool = False) -> float:
         """Return (score - baseline) / (1 - baseline), with the task's baseline or that of earlier publications."""
-        task = self.task
-        baseline = task.older_baseline if older and task.older_baseline is not None else task.baseline
+        baseline = self.task.chance(older=older)
         return (self.main.mean - baseline) / (1 - baseline)
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,8 +86,7 @@ def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate
     """Return the mean of the centered scores, with the error that the choice of items causes."""
     parts = []
     for found in results:
-        baseline = found.task.older_baseline if older and found.task.older_baseline is not None else found.task.baseline
-        scale, main = 1 - baseline, found.main
+        scale, main = 1 - found.task.chance(older=older), found.main
         value = found.centered(older=older)
         parts.append(Estimate(value, main.se / scale, main.n, value - math.inf, value + math.inf))
     return mean_of(parts)

@@ -49,6 +49,10 @@ class Task:
     older_baseline: float | None = None
     """The baseline of earlier publications, if another."""
 
+    def chance(self, *, older: bool = False) -> float:
+        """Return the baseline, or that of earlier publications if there is another."""
+        return self.older_baseline if older and self.older_baseline is not None else self.baseline
+
 
 def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Continuation]:
     """Return what is scored for an item: one continuation for each of its options, or a single one."""
