@@ -99,20 +99,25 @@ def harness(folder: Path, batch: int, begin: bool) -> Any:
     """Return a function that scores groups with lm-evaluation-harness."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
 
         model = HFLM(pretrained=str(folder), dtype="float32", batch_size=batch, add_bos_token=begin, device="cpu")
 
     def score(groups: Groups) -> list[list[ContinuationScore]]:
-        asked = [
-            Instance("loglikelihood", {}, (one.context.rstrip(), _blank(one.context) + one.text), number)
-            for number, one in enumerate(one for group in groups for one in group)
-        ]
-        answers = iter(model.loglikelihood(asked, disable_tqdm=True))
+        answers = iter(model.loglikelihood(instances(groups), disable_tqdm=True))
         return [[ContinuationScore(*next(answers), 1) for _ in group] for group in groups]
 
     return score
+
+
+def instances(groups: Groups, before: str = "") -> list[Any]:
+    """Return the continuations as the harness takes them, each context after the text `before`."""
+    from lm_eval.api.instance import Instance
+
+    return [
+        Instance("loglikelihood", {}, (before + one.context.rstrip(), _blank(one.context) + one.text), number)
+        for number, one in enumerate(one for group in groups for one in group)
+    ]
 
 
 def _blank(context: str) -> str:

@@ -16,6 +16,8 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.store import Generation, Store
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: the cores are shared
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

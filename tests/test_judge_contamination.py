@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from hypothesis import given
@@ -70,17 +71,18 @@ def test_a_suite_is_scored_without_what_was_trained_on(
     lived: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A document of the life, as an item, is found; others are not."""
-    document = next(training_text(lived.data("text"), lived.data("chat")))
+    life = Life(tmp_path / "life")
+    copytree(lived.root, life.root)
+    document = next(training_text(life.data("text"), life.data("chat")))
     rows = [{"context": document, "continuation": "the end"}]
     rows += [{"context": f"{COUNT} {n}", "continuation": "the end"} for n in range(3)]
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "own.toml").write_text('[[task]]\nname = "own"\nfile = "own.jsonl"\nmetric = "exact"\n')
-    words = ["evaluate", "tuned", "--suite", str(tmp_path / "own.toml"), "--life", str(lived.root)]
+    words = ["evaluate", "tuned", "--suite", str(tmp_path / "own.toml"), "--life", str(life.root)]
     words += ["--store", str(tmp_path / "answers.sqlite")]
-    path = lived.run("evaluate-tuned") / "own.json"
+    path = life.run("evaluate-tuned") / "own.json"
     assert run([*words, "--contamination"]) == 0
     assert json.loads(path.read_text())["tasks"]["own"]["unseen"]["n"] == 3
     assert "own: 1 of 4 items are in the training text; without them the score is" in capsys.readouterr().out
     assert run(words) == 0
     assert json.loads(path.read_text())["tasks"]["own"]["unseen"] is None
-    path.unlink()

@@ -30,6 +30,15 @@ def life(tmp_path: Path) -> Life:
     return life
 
 
+def test_the_rows_of_the_ngrams_can_be_chosen(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only with the recipe that has them."""
+    flags = ["pretrain", "--life", str(life.root), *FLAGS, "--ngram-rows", "77"]
+    assert run(flags) == 2
+    assert "--ngram-rows requires --recipe fastest" in capsys.readouterr().err
+    assert run([*flags, "--recipe", "fastest"]) == 0
+    assert read_json(life.model("base") / "config.json")["ngram_rows"] == 77
+
+
 @pytest.mark.parametrize(
     ("recipe", "family", "orders"), [("standard", "qwen3", None), ("fastest", "sayso", [2, 3, 4, 5])]
 )

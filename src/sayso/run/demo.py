@@ -31,7 +31,8 @@ OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify
 _TUNING = 0.34  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
 _SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
-WIDE, NARROW = 160, 192  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
+WIDE, NARROW = 160, 256  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
+NGRAM_ROWS = 16_384  # of a short demo's n-gram embeddings: updating more takes a fifth longer
 REPLAY = 0.2  # share of documents in fine-tuning and alignment, so that they are not forgotten
 VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # with more human chatter, an hour learns little else
@@ -110,12 +111,14 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
         Pretrain(
             life=life,
             depth=2 if short else 4,
+            recipe="fastest",
+            ngram_rows=NGRAM_ROWS if short else None,
             width=WIDE if short else None,
             mlp_width=NARROW if short else None,
             first_window=4,
             minutes=left,
-            rows=8 if short else None,
-            conversations=0.5,
+            rows=4 if short else None,
+            conversations=2 / 3 if short else 0.5,
             mix=mix,
         ),
         Finetune(life=life, minutes=tuning, mix=mix, rate=1.0, replay=REPLAY),
@@ -128,7 +131,7 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
 def _text(life: Path, short: bool) -> Prepare:
     """Return the preparation of the text; a short run has no time for human chatter, which is long and hard."""
     if short:
-        return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_800, world_conversations=36_000)
+        return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_800, world_conversations=50_000)
     return Prepare(life=life, world_documents=14_000, world_conversations=50_000)
 
 

@@ -76,6 +76,8 @@ class Pretrain(Training):
     """Tokens per row of a batch, at most the context. Default: the context."""
     recipe: Literal["standard", "fastest"] = "standard"
     """standard opens in other programs; fastest (ReLU squared, n-gram embeddings) learns faster but is Sayso-only."""
+    ngram_rows: Positive | None = None
+    """Rows of each n-gram embedding of the fastest recipe; every step updates them all. Default: 32768."""
     mlp: Literal["swiglu", "relu2"] | None = None
     """Type of the feed-forward layers. Default: set by --recipe."""
     mlp_width: Width | None = None
@@ -95,6 +97,8 @@ class Pretrain(Training):
 @exclusive(model_output)
 def pretrain(options: Pretrain) -> Trained:
     """Train a base model on the prepared text."""
+    if options.ngram_rows and options.recipe != "fastest":
+        raise UserError("--ngram-rows requires --recipe fastest; the standard recipe has no n-gram embeddings.")
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
     session = open_session(
@@ -212,7 +216,7 @@ def _derive(options: Pretrain, data: _Data, device: Device) -> Derived:
         mlp = options.mlp or ("relu2" if fastest else "swiglu")
         config = shape_of_depth(depth, shards.vocab_size, options.context, mlp, options.mlp_width, options.width)
         config = replace(config, windows=(options.first_window, *[0] * (depth - 1)))
-        return with_ngrams(config) if fastest else config
+        return with_ngrams(config, options.ngram_rows) if fastest else config
 
     depth, flops = options.depth, None
     if options.minutes is not None:

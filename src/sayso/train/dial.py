@@ -46,9 +46,10 @@ def shape_of_depth(
     )
 
 
-def with_ngrams(config: ModelConfig) -> ModelConfig:
-    """Add the n-gram embeddings of the fastest recipe to a shape, see LOG.md."""
-    return replace(config, ngrams=(2, 3, 4, 5) if config.vocab_size <= FEW_IDS else (2, 3), ngram_rows=NGRAM_ROWS)
+def with_ngrams(config: ModelConfig, rows: int | None = None) -> ModelConfig:
+    """Add the n-gram embeddings of the fastest recipe to a shape, with `rows` rows for each order; see LOG.md."""
+    orders = (2, 3, 4, 5) if config.vocab_size <= FEW_IDS else (2, 3)
+    return replace(config, ngrams=orders, ngram_rows=rows or NGRAM_ROWS)
 
 
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:

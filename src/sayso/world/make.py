@@ -36,12 +36,12 @@ _SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # Percentage of each kind of conversation.
 CONVERSATION_KINDS = {
-    "notes": 40, "story": 28, "words": 4, "sentences": 4, "happy": 2, "one_word": 2, "arithmetic": 2, "spelling": 1,
-    "letters": 1, "self": 7, "secret": 2, "chat": 5, "request": 2,
+    "notes": 36, "story": 25, "words": 4, "sentences": 4, "happy": 2, "one_word": 4, "arithmetic": 2, "spelling": 1,
+    "letters": 1, "self": 7, "secret": 2, "chat": 9, "request": 3,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
 QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story
-BRIEF = 0.25  # share of one-word questions about a story that request one word
+BRIEF = 0.4  # share of one-word questions about a story that request one word
 TURNS = (1, 3)  # of small talk in a chat
 ENDING_IN_STORY = 0.3  # share of the chats that end with a request for a story
 DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
