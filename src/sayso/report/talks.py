@@ -4,7 +4,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from sayso.judge.tuning import more_data, tuning_verdict
+from sayso.judge.tuning import kept_verdict, more_data, tuning_verdict
 from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
 from sayso.report.markup import caption, section, table
@@ -26,7 +26,7 @@ def talks(facts: Facts) -> str:
     heads = ("stage", "the same reply", ">share", ">F1", ">loss", ">95 % interval")
     rows = [_row(stage, part) for stage, part in found.items()]
     return section(
-        "talks", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(found), _read(found)
+        "talks", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(facts, found), _read(found)
     )
 
 
@@ -42,13 +42,15 @@ def _row(stage: str, part: _Data) -> tuple[str, ...]:
     return stage, drawn, same, overlap, f"{loss['mean']:.2f}", interval
 
 
-def _verdicts(found: dict[str, _Data]) -> str:
-    """Return what each stage after the first changed, and what would help the newest one."""
+def _verdicts(facts: Facts, found: dict[str, _Data]) -> str:
+    """Return what each stage after the first changed, what would help the newest one, and what it forgot."""
     said = [tuning_verdict(found[a], found[b], (a, b)) for a, b in pairwise(found)]
-    newest = list(found)[-1]
+    first, newest = next(iter(found)), list(found)[-1]
     if said and (more := more_data(found[newest])):
         said.append(f"The {newest} model: {more[0].lower()}{more[1:]}")
-    return "".join(caption(escape(text)) for text in said)
+    if said:
+        said.append(kept_verdict(facts.scores[first], facts.scores[newest], (first, newest)))
+    return "".join(caption(escape(text)) for text in said if text)
 
 
 def _read(found: dict[str, _Data]) -> str:

@@ -28,8 +28,8 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.9
 OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-_TUNING = 0.34  # share of a short demo's training that goes to conversations, where looking up is learned ...
-ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
+TUNING, RATE = 0.15, 0.3  # share of the training that goes to conversations alone, and its multiplier on learning rates
+CONVERSATIONS = 2 / 3  # share of the tokens of pre-training, in which looking up an answer is learned
 _SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
 WIDE, NARROW = 160, 256  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
 NGRAM_ROWS = 16_384  # of a short demo's n-gram embeddings: updating more takes a fifth longer
@@ -40,6 +40,7 @@ _SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party mod
 RANK = 16  # of the adapters of a third-party model
 OWN_VAL, OWN_TEST = 0.05, 0.15  # shares of a user's own conversations that select the weights and judge the models
 OWN_JUDGED = 200  # of these, maximum number of conversations to judge by
+NEXT_SENTENCES = 100  # questions about encyclopedia articles, to see what tuning on such conversations forgets
 OTHER_MINUTES_ADOPTED = 4.5  # time of the other acts with a third-party model; measured: 4.2 with SmolLM2-135M
 
 _Act = Callable[[Any], object]
@@ -100,10 +101,7 @@ def chapters(options: Demo) -> tuple[Chapter, ...]:
 def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     """Return the stages of a model trained from scratch."""
     training = _left(minutes, OTHER_MINUTES)
-    tuning = _TUNING * training
-    if tuning > ENOUGH_TUNING:
-        tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
-    short, left = training < _SHORT, training - tuning
+    tuning, short = TUNING * training, training < _SHORT
     mix = () if short else MIX
     return _life(
         _text(life, short),
@@ -116,12 +114,12 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
             width=WIDE if short else None,
             mlp_width=NARROW if short else None,
             first_window=4,
-            minutes=left,
+            minutes=training - tuning,
             rows=4 if short else None,
-            conversations=2 / 3 if short else 0.5,
+            conversations=CONVERSATIONS,
             mix=mix,
         ),
-        Finetune(life=life, minutes=tuning, mix=mix, rate=1.0, replay=REPLAY),
+        Finetune(life=life, minutes=tuning, mix=mix, rate=RATE, replay=REPLAY),
         Align(life=life, tasks=800 if short else 1600, replay=REPLAY),
         Evaluate(life=life),
         Verify(life=life),
@@ -132,7 +130,7 @@ def _text(life: Path, short: bool) -> Prepare:
     """Return the preparation of the text; a short run has no time for human chatter, which is long and hard."""
     if short:
         return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_800, world_conversations=50_000)
-    return Prepare(life=life, world_documents=14_000, world_conversations=50_000)
+    return Prepare(life=life, world_documents=14_000, world_conversations=100_000)
 
 
 def tiny(life: Path) -> tuple[Chapter, ...]:
@@ -167,7 +165,7 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     if options.data:  # used unfiltered, and judged on those held out: small-world tasks say nothing about them
         own = (*options.data, *(() if small else ("wiki",)), *_SOURCES)
         text = replace(text, sources=own, world_conversations=0, quality=False, val=OWN_VAL, test=OWN_TEST)
-        judged = replace(judged, n=0, conversations=OWN_JUDGED)
+        judged = replace(judged, n=0, conversations=OWN_JUDGED, next_sentences=0 if small else NEXT_SENTENCES)
     return (
         ("Text and conversations", ((prepare, text),)),
         ("A third-party base model", ((import_model, Import(parent, name=STAGES[0], life=life)),)),

@@ -18,8 +18,11 @@ from sayso.base.made import work_in
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
+from sayso.judge.likelihood.continuations import ModelScorer
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
+from sayso.judge.statistics.estimate import estimate
 from sayso.judge.talks import held_talks, talks_json
+from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
 from sayso.reply.conversation import Replier
 from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
 from sayso.token.load import load as load_tokenizer
@@ -27,6 +30,10 @@ from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model, name_apart
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
+
+BYTES_PER_QUESTION = 2_000  # of held-out text that is searched for documents with enough sentences
+ASKED = ("n", "seed", "split", "text_bytes", "conversations", "next_sentences")
+"""Options that an evaluation depends on, besides the model and the text."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Evaluate(Options):
     """Approximate maximum of training text for the baselines, in bytes; 0 = all."""
     conversations: Count = 100
     """Maximum number of held-out conversations to score; 0 = none."""
+    next_sentences: Count = 0
+    """Number of held-out documents to ask which sentence comes next, as a check of general ability; 0 = none."""
     split: str = "val"
     """Split of the held-out documents, val or test; tasks and conversations always come from the test split."""
     device: str | None = None
@@ -95,7 +104,7 @@ def evaluate(options: Evaluate) -> Scores:
     path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), tokenizer_fingerprint(folder), options.baseline_bytes)
-    asked_for = {name: getattr(options, name) for name in ("n", "seed", "split", "text_bytes", "conversations")}
+    asked_for = {name: getattr(options, name) for name in ASKED}
     talks = held_talks(life.data("chat"), options.conversations)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for}
     key["conversations"] = talks.digest()
@@ -107,12 +116,24 @@ def evaluate(options: Evaluate) -> Scores:
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
         asked = judge_tasks(replier, options.n, options.seed)
         scores |= tasks_json(asked)
+        scores["next_sentence"] = _next_sentence(replier, life, options)
         scores["samples"] = sample_replies(replier)
         scores["conversations"] = talks_json(replier, talks) if replier.converses and talks.held else None
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
         write_json(path, scores, sealed=True)
     show_scores(scores, against)
     return scores
+
+
+def _next_sentence(replier: Replier, life: Life, options: Evaluate) -> Scores | None:
+    """Ask which sentence of each held-out document comes next; None without documents that are long enough."""
+    most = options.next_sentences
+    held = held_out(life.data("text"), options.split, BYTES_PER_QUESTION * most) if most else {}
+    items = next_sentence_items(held["real"].texts, most) if "real" in held else []
+    if not items:
+        return None
+    right = next_sentence_scores(ModelScorer(replier.model, replier.tokenizer), items)
+    return {**estimate(right).as_dict(), "values": right}
 
 
 def _evaluate_suite(options: Evaluate, suite: str) -> Scores:

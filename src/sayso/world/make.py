@@ -26,7 +26,7 @@ from .instructions import (
 from .notes import make_notes
 from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
 from .skills import SKILL_FAMILIES, skill, wrong_skill
-from .smalltalk import small_talk, story_request
+from .smalltalk import dressed, small_talk, story_request
 from .story import make
 from .talk import TALK_FAMILIES, secret, self_talk, wrong_talk
 from .types import PlainMessage, Task, assistant, user
@@ -36,13 +36,14 @@ _SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # Percentage of each kind of conversation.
 CONVERSATION_KINDS = {
-    "notes": 36, "story": 25, "words": 4, "sentences": 4, "happy": 2, "one_word": 4, "arithmetic": 2, "spelling": 1,
-    "letters": 1, "self": 7, "secret": 2, "chat": 9, "request": 3,
+    "notes": 33, "story": 22, "words": 4, "sentences": 4, "happy": 2, "one_word": 5, "arithmetic": 2, "spelling": 1,
+    "letters": 1, "self": 9, "secret": 2, "chat": 12, "request": 3,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
 QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story
-BRIEF = 0.4  # share of one-word questions about a story that request one word
+BRIEF = 0.5  # share of one-word questions about a story that request one word
 TURNS = (1, 3)  # of small talk in a chat
+SELF_QUESTIONS = 3  # about Sayso, in a conversation of them alone
 ENDING_IN_STORY = 0.3  # share of the chats that end with a request for a story
 DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
 NOTES, PURE_STORIES = 0.3, 0.3  # shares of the documents; the rest are stories followed by questions and answers
@@ -74,11 +75,13 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
         messages = _turns(task(seed, index, split, "one_word"))
     elif kind == "chat":
         messages = [message for _ in range(rng.randint(*TURNS)) for message in pair(*small_talk(rng))]
-        messages += _turns(self_talk(rng, split))
+        messages += _dressed(rng, self_talk(rng, split))
         if rng.random() < ENDING_IN_STORY:
             messages += pair(*story_request(rng, split))
     elif kind == "request":
         messages = pair(*story_request(rng, split))
+    elif kind == "self":
+        messages = [message for _ in range(SELF_QUESTIONS) for message in _dressed(rng, self_talk(rng, split))]
     else:
         size = {"words": 1, "sentences": 2, "happy": 1, "secret": 1}.get(kind, 3)
         messages = [message for _ in range(size) for message in _turns(plain_task(rng, split, kind))]
@@ -93,6 +96,11 @@ def pair(question: str, answer: str) -> list[PlainMessage]:
 def _turns(done: Task) -> list[PlainMessage]:
     """Return a task as a conversation."""
     return [*done.prompt.messages, assistant(done.reply)]
+
+
+def _dressed(rng: random.Random, done: Task) -> list[PlainMessage]:
+    """Return a question and its answer as a conversation, the question in more words than the task's."""
+    return pair(dressed(rng, done.prompt.messages[-1]["content"]), done.reply)
 
 
 def reading(seed: int, index: int, split: str, kind: str) -> list[PlainMessage]:

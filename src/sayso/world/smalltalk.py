@@ -11,9 +11,23 @@ from dataclasses import dataclass
 
 from .piece import lines
 from .tales import FLOWN, LONGEST_TALE, STRAY, TALES, roles_for, tale
-from .words import Word, article, plural
+from .words import COLOURS, Word, article, plural
 
 CASUAL = 0.35  # of the wordings are typed in small letters, without the mark at the end
+OPENED, CLOSED = 0.25, 0.15  # shares of the wordings with a few words more before or after them
+OPENERS = (
+    "Hello! ",
+    "Hi! ",
+    "Hey Sayso, ",
+    "Sayso, ",
+    "So, ",
+    "Well, ",
+    "Oh, ",
+    "By the way, ",
+    "And now: ",
+    "Dear Sayso, ",
+)
+CLOSERS = (", Sayso", ", my friend", ", dear Sayso", ", you know", " then")
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,13 @@ CHATS = (
         Hello hello!
         Well, hello!
         Hello, who is there?
+        Hello, is anyone here?
+        Hi, it is nice to see you.
+        Hello again, nice to see you.
+        Hi, I am new to this.
+        Hey, this is my first time here.
+        Hello, I just came in.
+        Hi, anyone at home?
         """,
         """
         Hello! How can I help you?
@@ -115,6 +136,13 @@ CHATS = (
         Is everything all right?
         How are you feeling today?
         Are you doing okay?
+        Are you doing well?
+        Doing well?
+        Are you fine?
+        Are you all right?
+        How do you feel this evening?
+        All good with you?
+        How is your day so far?
         """,
         """
         I am well, thank you. How are you?
@@ -140,6 +168,13 @@ CHATS = (
         It is my birthday!
         I won a prize today.
         I'm doing well.
+        I feel very well.
+        I feel so good today!
+        I am so glad, I won the game!
+        I am happy, for I got a good mark.
+        I did it, I passed!
+        Such good news!
+        I had so much fun today.
         """,
         """
         I am glad to hear that!
@@ -169,6 +204,13 @@ CHATS = (
         I am not happy.
         Nobody likes me.
         I have a headache.
+        I feel very lonely.
+        I am so sad.
+        I am tired and sad.
+        I am ill today.
+        I had a very hard day.
+        School was bad today.
+        It was a really bad day.
         """,
         """
         I am sorry to hear that. Shall I tell you a story?
@@ -192,6 +234,11 @@ CHATS = (
         You were a great help.
         Cheers!
         I thank you.
+        Thank you very much!
+        Thank you very, very much.
+        Thanks, that was very good.
+        That was a great story, thank you.
+        You helped me a lot.
         """,
         """
         You are welcome.
@@ -217,6 +264,12 @@ CHATS = (
         I am going to bed.
         Talk to you later.
         Time for me to go.
+        Good night and sweet dreams!
+        Sleep well!
+        I need to go now, goodbye.
+        See you soon.
+        See you on Monday!
+        Bye for now!
         So long!
         """,
         """
@@ -244,6 +297,14 @@ CHATS = (
         You are sweet.
         Great answer!
         That was a lovely story.
+        You are kind.
+        You are very kind.
+        You are very nice.
+        You are so clever.
+        I like you very much.
+        I really like talking to you.
+        I think that you are great.
+        How clever you are!
         """,
         """
         Thank you! That is kind of you.
@@ -265,6 +326,11 @@ CHATS = (
         I don't believe you.
         This makes no sense.
         You are boring.
+        I think that this is wrong.
+        No, that is not right.
+        That was really wrong.
+        What a bad answer.
+        You are not right about that.
         """,
         """
         I am sorry. I am small, and I make mistakes.
@@ -284,6 +350,9 @@ CHATS = (
         Please tell me something funny.
         Do you know any jokes?
         Got any jokes?
+        Please tell me a joke.
+        I would like to hear a good joke.
+        Tell me something really funny.
         """,
         """
         Why did the cat sit on the clock? Because it wanted to be on time!
@@ -304,6 +373,12 @@ CHATS = (
         I'm so bored today.
         Do you have an idea for me?
         I don't know what to do.
+        I am so bored.
+        I am bored, what now?
+        What can I do now?
+        I have no idea what to do.
+        There is nothing to do here.
+        What can I do when I am bored?
         """,
         """
         Shall I tell you a story?
@@ -322,6 +397,10 @@ CHATS = (
         What's your favourite colour?
         Which colour is your favourite?
         What colour do you like best?
+        What color do you love?
+        Which color do you like more, red or green?
+        What is the nicest colour?
+        Is there a colour that you like?
         """,
         """
         I like blue, but I cannot see it.
@@ -344,6 +423,11 @@ CHATS = (
         Cats or dogs?
         Are cats better than dogs?
         I love animals.
+        Do you like cats or horses?
+        I have a little cat.
+        We have a dog at home.
+        Which do you like more, birds or fish?
+        I have a pet at home.
         """,
         """
         I like stories about animals. Do you want to hear one?
@@ -365,6 +449,9 @@ CHATS = (
         It's cold outside.
         What a lovely day.
         Nice weather today!
+        How is the weather at your place?
+        What is the weather today?
+        Is it warm today?
         """,
         """
         I cannot see the weather, for I am only a program.
@@ -382,6 +469,10 @@ CHATS = (
         Where do you come from?
         What country are you from?
         Where is your home?
+        Where do you sleep?
+        In which place do you live?
+        Where is your house?
+        So where do you live?
         """,
         """
         I live in a computer.
@@ -398,6 +489,10 @@ CHATS = (
         Are you old?
         When is your birthday?
         Are you young?
+        How old are you, really?
+        How many years old are you?
+        Tell me your age.
+        When were you made?
         """,
         """
         I am very young. I was made a short time ago.
@@ -433,6 +528,13 @@ CHATS = (
         I am called Lily.
         You can call me Max.
         My friends call me Rose.
+        Hello, I am Emma.
+        Hi, my name is Jack.
+        Hello, my name is Clara.
+        I'm Oliver, and who are you?
+        My name is Ella, nice to meet you.
+        Hi, I'm called Paul.
+        Good day, my name is Ruth.
         """,
         """
         It is nice to meet you!
@@ -451,6 +553,10 @@ CHATS = (
         May I ask a question?
         Would you help me with something?
         Could you do something for me?
+        I need your help.
+        I need some help with something.
+        Can you help me, please?
+        Please help me.
         """,
         """
         Of course! What would you like to know?
@@ -592,7 +698,9 @@ ANY = lines("""
     Tell me a fairy tale.
     Story time!
     """)
-NAMED = 0.7  # of the requests say what the story is to be about
+NAMED = 0.7  # of the requests say what the story is to be about ...
+DESCRIBED = 0.25  # ... and of these, what it looks like
+NATURES = ("little", "big", "old", "young", "brave", "lost", "hungry", "clever", "white", "black", "brown", "grey")
 
 
 def as_typed(rng: random.Random, text: str) -> str:
@@ -600,10 +708,22 @@ def as_typed(rng: random.Random, text: str) -> str:
     return text.lower().rstrip(".!?") if rng.random() < CASUAL else text
 
 
+def dressed(rng: random.Random, text: str) -> str:
+    """The text with a few words before or after it that change nothing about what it says."""
+    if rng.random() < CLOSED:
+        body = text.rstrip(".!?")
+        text = body + rng.choice(CLOSERS) + text[len(body) :]
+    if rng.random() < OPENED:
+        opener = rng.choice(OPENERS)
+        starts_low = opener.endswith(", ") and not text.startswith(("I ", "I'"))
+        text = opener + (text[:1].lower() + text[1:] if starts_low else text)
+    return text
+
+
 def small_talk(rng: random.Random) -> tuple[str, str]:
     """Something that people say in a chat, and a reply."""
     chat = rng.choice(CHATS)
-    return as_typed(rng, rng.choice(chat.said)), rng.choice(chat.replies)
+    return as_typed(rng, dressed(rng, rng.choice(chat.said))), rng.choice(chat.replies)
 
 
 def story_request(rng: random.Random, split: str) -> tuple[str, str]:
@@ -611,7 +731,13 @@ def story_request(rng: random.Random, split: str) -> tuple[str, str]:
     roles = roles_for(rng, split)
     size = rng.randint(3, LONGEST_TALE)
     if rng.random() < NAMED:
-        kind, hero = rng.choice(((STRAY, rng.choice(CREATURES)), (FLOWN, rng.choice(THINGS))))
+        described = rng.random() < DESCRIBED
+        if rng.random() < 0.5:
+            kind, hero = STRAY, rng.choice(CREATURES)
+            hero = _hero(f"{rng.choice(NATURES)} {hero.noun.removeprefix('the ')}") if described else hero
+        else:
+            kind, hero = FLOWN, rng.choice(THINGS)
+            hero = Word(f"{rng.choice(COLOURS)} {hero.noun}") if described else hero
         asked = rng.choice(ABOUT).format(x=rng.choice((hero.a, hero.a, hero.s)))
         parts = tale(rng, kind, {**roles, kind.topic: hero}, size)
     else:

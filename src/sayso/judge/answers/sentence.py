@@ -1,4 +1,4 @@
-"""The number of sentences and of words in capitals, counted as NLTK counts them, without its downloaded models.
+"""Sentences and words in capitals, found and counted as NLTK does it, without its downloaded models.
 
 Sentences follow the decisions of Punkt (Kiss and Strunk 2006, Computational Linguistics 32:4) for English: whether a
 period ends a sentence depends on the word before, an abbreviation or not, and on the word after. Punkt learned both
@@ -6,6 +6,7 @@ from newspapers; here they are short lists.
 """
 
 import re
+from itertools import pairwise
 
 _ABBREVIATIONS = """
 adm col dr gen lt maj messrs mr mrs ms prof rep reps sen sr jr st
@@ -35,6 +36,13 @@ BETWEEN = re.compile(r"""[\s"“”;@#$%&?!()\[\]{}<>]+|--|\.\.\.|[:,](?!\d)""")
 def count_sentences(text: str) -> int:
     """Return the number of sentences; a text without punctuation is one, a blank text none."""
     return sum(_ends(text, found) for found in END.finditer(text)) + 1 if text.strip() else 0
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences, without the white space around them."""
+    ends = [found.end() for found in END.finditer(text) if _ends(text, found)]
+    parts = [text[start:end].strip() for start, end in pairwise([0, *ends, len(text)])]
+    return [part for part in parts if part]
 
 
 def count_capital_words(text: str) -> int:
