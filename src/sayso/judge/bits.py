@@ -1,9 +1,10 @@
 """Bits per byte of held-out documents.
 
 All bytes of each document are predicted, after <|bos|>; its end is not counted. Bits are divided by bytes and not by
-tokens, so models with different tokenizers are comparable. A document longer than the context is read in windows that
-overlap by half; all but the first count only their second half, so that every token has at least half a context before
-it, or the beginning of the document.
+tokens, so models with different tokenizers are comparable. A document longer than the context is read in windows, each
+`stride` tokens after the one before; all but the first count only their last `stride` tokens, so that every token has
+at least context - stride tokens before it, or the beginning of the document. The stride is half the context unless
+another is given.
 
 B rows, T time, V vocabulary size, D documents.
 """
@@ -50,24 +51,35 @@ def bits_per_byte(
 
 
 def document_bits(
-    model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None
+    model: Transformer,
+    documents: Sequence[Sequence[int]],
+    bos: int,
+    context: int | None = None,
+    stride: int | None = None,
 ) -> _Floats:
-    """Return the bits of each document, [D], given its ids without <|bos|>."""
+    """Return the bits of each document, [D], given its ids without <|bos|>; `stride` is at most the context."""
     context = min(context or model.config.context, model.config.context)
-    windows = [piece for number, ids in enumerate(documents) for piece in text_windows(number, ids, bos, context)]
+    windows = [row for number, ids in enumerate(documents) for row in text_windows(number, ids, bos, context, stride)]
     bits = np.zeros(len(documents))
-    with torch.inference_mode():
-        for batch in by_length([len(window.inputs) for window in windows], _POSITIONS):
-            rows = [windows[index] for index in batch]
-            for row, nats in zip(rows, window_nats(model, rows), strict=True):
-                bits[row.document] += nats / math.log(2)
+    for row, nats in read_windows(model, windows):
+        bits[row.document] += nats.sum() / math.log(2)
     return bits
 
 
-def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[ScoredWindow]:
+def read_windows(model: Transformer, windows: Sequence[ScoredWindow]) -> Iterator[tuple[ScoredWindow, _Floats]]:
+    """Yield each window with the nats of its counted targets, in the order of their lengths."""
+    for batch in by_length([len(window.inputs) for window in windows], _POSITIONS):
+        rows = [windows[index] for index in batch]
+        yield from zip(rows, window_nats(model, rows), strict=True)
+
+
+def text_windows(
+    number: int, ids: Sequence[int], bos: int, context: int, stride: int | None = None
+) -> Iterator[ScoredWindow]:
     """Yield windows of a document that together count each of its ids once."""
     sequence = [bos, *ids]
-    stride = max(1, context // 2)
+    stride = max(1, context // 2) if stride is None else stride
+    assert 1 <= stride <= context, f"a stride beyond the window would skip tokens; {stride=}, {context=}"
     end = min(len(ids), context)
     counted = end
     while counted:
@@ -77,7 +89,8 @@ def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Ite
         end += counted
 
 
-def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[float]:
+@torch.inference_mode()
+def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[_Floats]:
     """Return the nats of each row's counted targets; rows are sorted by length and padded on the right."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)
@@ -93,6 +106,5 @@ def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[float]
     chunk = max(1, _LOGITS // model.config.vocab_size)
     pairs = zip(hidden.split(chunk), targets[counted].to(device).split(chunk), strict=True)
     losses = torch.cat([F.cross_entropy(model.head(x).float(), y, reduction="none") for x, y in pairs])
-    owner = torch.arange(len(rows))[:, None].expand_as(counted)[counted]
-    summed: list[float] = torch.zeros(len(rows), dtype=torch.double).index_add(0, owner, losses.double().cpu()).tolist()
-    return summed
+    parts = losses.double().cpu().split([window.counted for window in rows])
+    return [part.numpy() for part in parts]

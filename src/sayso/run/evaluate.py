@@ -1,4 +1,4 @@
-"""Act: evaluate a model on held-out text and tasks.
+"""Act: evaluate a model on held-out text and tasks, or with `--suite` or `--text` on those that the user names.
 
 Writes `runs/evaluate-NAME/scores.json`: bits per byte on real text and on the small world, next to baselines; accuracy
 of each family of small-world tasks with its standard error; and replies to a few fixed prompts. A base model is
@@ -15,7 +15,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
-from sayso.base.ranges import Count, Options, Positive, Questions, Seed
+from sayso.base.ranges import Count, Options, Positive, Questions, Seed, Tokens
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.likelihood.continuations import ModelScorer
@@ -25,6 +25,7 @@ from sayso.judge.talks import held_talks, talks_json
 from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
 from sayso.reply.conversation import Replier
 from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
+from sayso.run.texts import ReadAs, evaluate_texts
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model, name_apart
@@ -45,6 +46,12 @@ class Evaluate(Options):
     _: KW_ONLY
     life: Path = Path("life")
     """Folder of the life."""
+    text: tuple[str, ...] = ()
+    """Files, folders or URLs to measure bits per byte and perplexity on, instead of the life's own evaluation."""
+    window: Tokens | None = None
+    """Maximum number of tokens of --text that are read together. Default: the model's context."""
+    stride: Positive | None = None
+    """Tokens from one window of --text to the next; smaller is slower, with more context. Default: half a window."""
     suite: str | None = None
     """Tasks instead of the life's own evaluation: core, blimp, small, generated, or a .toml file that lists tasks."""
     tasks: tuple[str, ...] = ()
@@ -81,15 +88,11 @@ class Evaluate(Options):
 
 def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
+    _check_apart(options)
     if options.suite is not None:
         return _evaluate_suite(options, options.suite)
-    given = [
-        name
-        for name in ("tasks", "data", "limit", "store", "contamination", "endpoint", "key")
-        if getattr(options, name)
-    ]
-    if given:
-        raise UserError(f"--{given[0]} requires --suite, such as --suite small.")
+    if options.text:
+        return _evaluate_texts(options)
     if options.split not in ("val", "test"):
         raise UserError(f"--split must be val or test; got '{options.split}'.")
     life = Life(options.life)
@@ -134,6 +137,29 @@ def _next_sentence(replier: Replier, life: Life, options: Evaluate) -> Scores | 
         return None
     right = next_sentence_scores(ModelScorer(replier.model, replier.tokenizer), items)
     return {**estimate(right).as_dict(), "values": right}
+
+
+def _check_apart(options: Evaluate) -> None:
+    """Raise `UserError` for options of another kind of evaluation than the one that was asked for."""
+    of_suite = ("tasks", "data", "limit", "store", "contamination", "endpoint", "key")
+    for names, needed, example in (
+        (of_suite, "suite", "--suite small"),
+        (("window", "stride"), "text", "--text book.txt"),
+    ):
+        given = [name for name in names if getattr(options, name)]
+        if given and not getattr(options, needed):
+            raise UserError(f"--{given[0]} requires --{needed}, such as {example}.")
+    if options.text and options.suite is not None:
+        raise UserError("--text and --suite are two evaluations; run sayso evaluate once with each.")
+
+
+def _evaluate_texts(options: Evaluate) -> Scores:
+    """Measure the loss of a model on texts."""
+    life = Life(options.life)
+    folder = resolve_model(life, options.model)
+    name = name_apart(life, folder)
+    how = ReadAs(options.window, options.stride, options.device)
+    return evaluate_texts(life, folder, name, options.text, how, options)
 
 
 def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
