@@ -13,7 +13,7 @@ from sayso.cli.main import run
 from sayso.feedback.evaluations import KeptAnswers, answers_of, tasks_answered
 from sayso.feedback.store import Store
 from sayso.judge.statistics.significance import compare_items
-from sayso.judge.tasks.answer import Answer
+from sayso.judge.tasks.kept import Answer
 from sayso.model import ModelConfig, Transformer
 from sayso.run.compare import Compare, compare
 from sayso.run.suite import fingerprint_of

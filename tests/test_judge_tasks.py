@@ -18,8 +18,9 @@ from sayso.feedback.store import Store
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, ModelScorer
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
-from sayso.judge.tasks.answer import Answer, answer_items
+from sayso.judge.tasks.answer import answer_items
 from sayso.judge.tasks.item import Choices, Completion, NumberedItem, Question, Schema, has_equal_options, item_of
+from sayso.judge.tasks.kept import Answer
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, core_mean, result_of

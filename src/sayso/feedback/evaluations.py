@@ -12,7 +12,7 @@ import sqlalchemy as sql
 
 from sayso.feedback.schema import answers, now
 from sayso.feedback.store import Store
-from sayso.judge.tasks.answer import Answer
+from sayso.judge.tasks.kept import Answer
 
 _AT_ONCE = 200  # rows of an insertion; SQLite limits the number of values
 

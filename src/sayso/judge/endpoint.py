@@ -64,19 +64,24 @@ class Endpoint:
             )
 
     def chat(self, messages: Messages, **settings: Any) -> str:
-        """Return the reply to a conversation, "" if it has no text; errors as in `post`.
+        """Return the text of the reply to a conversation; arguments and errors as in `reply`."""
+        return self.reply(messages, **settings)[0]
 
-        `settings` are further fields of the request, such as temperature and max_tokens.
+    def reply(self, messages: Messages, **settings: Any) -> tuple[str, bool]:
+        """Return the reply to a conversation, "" if it has no text, and whether it ended before the length limit.
+
+        `settings` are further fields of the request, such as temperature and max_tokens. Errors as in `post`.
         """
         body = {"model": self.model, "messages": [dict(message) for message in messages], **settings}
         answer = self.post("/chat/completions", body)
         try:
-            text = answer["choices"][0]["message"]["content"]
+            choice = answer["choices"][0]
+            text = choice["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise self._error("does not have choices[0].message.content in its reply") from None
         if text is not None and not isinstance(text, str):
             raise self._error("has a reply whose content is not text")
-        return text or ""
+        return text or "", choice.get("finish_reason") != "length"
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON object that the server replies to a JSON body at a path such as "/completions".

@@ -58,7 +58,7 @@ class TextLoss:
 
     @property
     def perplexity(self) -> Estimate:
-        """The exponential of the nats per token, and of the ends of their interval; the error is by the delta method."""
+        """The exponential of the nats per token and of the ends of their interval; its error by the delta method."""
         return exponential(self.nats_per_token)
 
     def buckets(self) -> list[Bucket]:

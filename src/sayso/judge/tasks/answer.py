@@ -5,49 +5,14 @@ it is right, and the bits per byte of the right one, which tells small models ap
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, Scorer
 from sayso.judge.tasks.item import Choices, Item, NumberedItem, Schema
+from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.task import Task, groups_of, prompt_hash
 
 _AT_ONCE = 64  # items scored between two writes
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one item."""
-
-    item: str
-    cluster: str
-    prompt: str
-    """Hash of what was asked, see `prompt_hash`."""
-    right: float
-    """The score by the task's metric."""
-    scores: Mapping[str, float]
-    """By name, such as acc, acc_norm and acc_token of options: 1 if right, else 0; and bits_per_byte."""
-    logprobs: tuple[float, ...]
-    """Log-probability of each option; none of a generated answer."""
-    choice: int
-    """The preferred option by the task's metric; without options, 0 if right, else -1."""
-    cut: int
-    """Tokens cut from the beginning of its longest context."""
-    merged: bool
-    """Whether a token crosses the border between a context and its continuation."""
-    text: str = ""
-    """The answer, if it was generated."""
-
-
-class Memory(Protocol):
-    """Answers of one model to one task that outlast the process."""
-
-    def known(self, item: str, prompt: str) -> Answer | None:
-        """Return the earlier answer to an item, asked by a prompt with this hash; None if there is none."""
-
-    def keep(self, answers: Sequence[Answer]) -> None:
-        """Store new answers."""
 
 
 def answer_items(
@@ -63,29 +28,18 @@ def answer_items(
     Those in memory are not asked for again; new ones are kept some at a time. `progress` receives the number of items
     done each time.
     """
-    found: dict[int, Answer] = {}
-    waiting: list[tuple[int, list[Continuation], str]] = []
-    for number in asked:
-        group = groups_of(task, items, number)
-        mark = prompt_hash([[one.context, one.text] for one in group], task)
-        earlier = memory.known(items[number].name, mark) if memory else None
-        if earlier is None:
-            waiting.append((number, group, mark))
-        else:
-            found[number] = earlier
-    progress(len(found))
-    for start in range(0, len(waiting), _AT_ONCE):
-        part = waiting[start : start + _AT_ONCE]
-        scores = scorer.score([group for _, group, _ in part])
-        new = {
-            number: answer_of(task, items[number], mark, group, own)
-            for (number, group, mark), own in zip(part, scores, strict=True)
-        }
-        if memory:
-            memory.keep(list(new.values()))
-        found |= new
-        progress(len(new))
-    return [found[number] for number in asked]
+    groups = [groups_of(task, items, number) for number in asked]
+    marks = [prompt_hash([[one.context, one.text] for one in group], task) for group in groups]
+
+    def answer(places: list[int]) -> list[Answer]:
+        scores = scorer.score([groups[place] for place in places])
+        return [
+            answer_of(task, items[asked[place]], marks[place], groups[place], own)
+            for place, own in zip(places, scores, strict=True)
+        ]
+
+    named = [Asked(items[number].name, mark) for number, mark in zip(asked, marks, strict=True)]
+    return answer_new(named, answer, _AT_ONCE, memory, progress)
 
 
 def answer_of(

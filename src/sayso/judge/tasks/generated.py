@@ -5,20 +5,31 @@ Takes anything that replies to prompts, a model here or a server; like `answer_i
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 from sayso.judge.answers.ifeval import judge_row
 from sayso.judge.answers.number import gsm8k
 from sayso.judge.answers.text import squad1
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.tasks.answer import Answer, Memory
 from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Question
+from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.task import Task, prompt_hash, prompt_of
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 
 _AT_ONCE = 32  # items answered between two writes
 _LINE = ("\n",)  # where an answer as plain text ends
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reply in a conversation."""
+
+    text: str
+    ended: bool
+    """Whether the model ended it, rather than the length limit."""
 
 
 class Responder(Protocol):
@@ -26,6 +37,10 @@ class Responder(Protocol):
 
     def respond(self, prompts: Sequence[str], task: Task) -> list[str | None]:
         """Return the answer to each prompt; None if the prompt is too long."""
+        ...
+
+    def converse(self, conversations: Sequence[Messages], max_tokens: int) -> list[Said | None]:
+        """Return the reply to each conversation; None if it is too long."""
         ...
 
 
@@ -52,6 +67,15 @@ class ModelResponder:
         texts = {number: reply.text for number, reply in zip(fits, found, strict=True)}
         return [texts.get(number) for number in range(len(prompts))]
 
+    def converse(self, conversations: Sequence[Messages], max_tokens: int) -> list[Said | None]:
+        """Return the reply to each conversation; None if it leaves no room. The model must have a chat template."""
+        room = self.replier.context - max_tokens
+        fits = [one for one, talk in enumerate(conversations) if len(self.replier.prompt_ids(talk)) <= room]
+        sampling = Sampling(temperature=0, max_tokens=max_tokens)
+        found = self.replier.replies([conversations[one] for one in fits], sampling) if fits else []
+        said = {one: Said(reply.text, reply.finish == "stop") for one, reply in zip(fits, found, strict=True)}
+        return [said.get(one) for one in range(len(conversations))]
+
 
 class EndpointResponder:
     """A model behind a server with OpenAI's API."""
@@ -72,6 +96,15 @@ class EndpointResponder:
         with ThreadPoolExecutor(self.at_once) as pool:
             return list(pool.map(one, prompts))
 
+    def converse(self, conversations: Sequence[Messages], max_tokens: int) -> list[Said | None]:
+        """Return the reply to each conversation. Raises `UserError` if the server fails."""
+
+        def one(messages: Messages) -> Said:
+            return Said(*self.endpoint.reply(messages, temperature=0, max_tokens=max_tokens))
+
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return list(pool.map(one, conversations))
+
 
 def generate_answers(
     responder: Responder,
@@ -82,24 +115,18 @@ def generate_answers(
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Answer]:
     """Return the answers to the items numbered `asked`; arguments as in `answer_items`."""
-    prompts = {number: prompt_of(task, items, number) for number in asked}
-    marks = {number: prompt_hash(prompt, task) for number, prompt in prompts.items()}
-    earlier = {number: memory.known(items[number].name, marks[number]) if memory else None for number in asked}
-    found = {number: answer for number, answer in earlier.items() if answer is not None}
-    progress(len(found))
-    waiting = [number for number in asked if number not in found]
-    for start in range(0, len(waiting), _AT_ONCE):
-        part = waiting[start : start + _AT_ONCE]
-        texts = responder.respond([prompts[number] for number in part], task)
-        new = {
-            number: generated_answer(task, items[number], marks[number], text)
-            for number, text in zip(part, texts, strict=True)
-        }
-        if memory:
-            memory.keep(list(new.values()))
-        found |= new
-        progress(len(new))
-    return [found[number] for number in asked]
+    prompts = [prompt_of(task, items, number) for number in asked]
+    marks = [prompt_hash(prompt, task) for prompt in prompts]
+
+    def answer(places: list[int]) -> list[Answer]:
+        texts = responder.respond([prompts[place] for place in places], task)
+        return [
+            generated_answer(task, items[asked[place]], marks[place], text)
+            for place, text in zip(places, texts, strict=True)
+        ]
+
+    named = [Asked(items[number].name, mark) for number, mark in zip(asked, marks, strict=True)]
+    return answer_new(named, answer, _AT_ONCE, memory, progress)
 
 
 def generated_answer(task: Task, item: NumberedItem, mark: str, text: str | None) -> Answer:

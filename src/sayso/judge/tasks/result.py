@@ -7,8 +7,8 @@ from typing import Any
 
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
-from sayso.judge.tasks.answer import Answer
 from sayso.judge.tasks.item import NumberedItem, has_equal_options
+from sayso.judge.tasks.kept import Answer
 from sayso.judge.tasks.task import Task
 
 
