@@ -45,6 +45,8 @@ class TextLoss:
     """Their number, [D, K]."""
     sizes: Floats
     """Bytes of each document, [D]."""
+    window: int
+    """Most tokens before a predicted one."""
 
     @property
     def bits_per_byte(self) -> Estimate:
@@ -69,12 +71,12 @@ class TextLoss:
             if some.any():
                 loss = ratio(self.nats[some, k], self.tokens[some, k])
                 count = int(self.tokens[:, k].sum())
-                found.append(Bucket(2**k, 2 ** (k + 1) - 1, count, int(some.sum()), loss))
+                found.append(Bucket(2**k, min(2 ** (k + 1) - 1, self.window), count, int(some.sum()), loss))
         return found
 
     def of(self, chosen: slice) -> "TextLoss":
         """Return the loss of some of the documents."""
-        return TextLoss(self.nats[chosen], self.tokens[chosen], self.sizes[chosen])
+        return TextLoss(self.nats[chosen], self.tokens[chosen], self.sizes[chosen], self.window)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
@@ -118,7 +120,8 @@ def text_loss(
         np.add.at(nats[row.document], bucket, values)
         np.add.at(tokens[row.document], bucket, 1)
         progress(done := done + row.counted, total)
-    return TextLoss(nats, tokens, np.array([len(text.encode()) for text in texts], np.float64))
+    sizes = np.array([len(text.encode()) for text in texts], np.float64)
+    return TextLoss(nats, tokens, sizes, window)
 
 
 def window_and_stride(context: int, window: int | None, stride: int | None) -> tuple[int, int]:
