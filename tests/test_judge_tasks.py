@@ -23,7 +23,7 @@ from sayso.judge.tasks.item import Choices, Completion, NumberedItem, Question, 
 from sayso.judge.tasks.kept import Answer
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.result import TaskResult, core_mean, result_of
+from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import CORE, suite
 from sayso.judge.tasks.task import Task, chosen, examples, groups_of
 from sayso.weights.folder import load_model
@@ -395,3 +395,14 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     ):
         assert rule in told
     assert "--limit requires --suite" in told
+
+
+def test_blimp_s_mean_has_an_interval_over_paradigms() -> None:
+    """A paradigm is one observation, however many pairs it has."""
+    means = [0.5, 0.9, 0.7, 0.8]
+    results = [
+        TaskResult(Task(str(mean), "f", baseline=0.5), {"acc": Estimate(mean, 0.01, 1000, 0, 1)}, 1000, 0, 0, 0)
+        for mean in means
+    ]
+    assert blimp_mean(results) == estimate(means, low=0, high=1)
+    assert blimp_mean(results).n == 4

@@ -27,7 +27,7 @@ from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.result import TaskResult, core_mean, result_of
+from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import BLIMP, CORE, check_suite, suite
 from sayso.judge.tasks.task import GENERATED, Task, chosen
 from sayso.reply.conversation import Replier
@@ -48,6 +48,8 @@ class Judged:
     """Identifies its answers in the store."""
     scorer: Scorer
     responder: Responder
+    converses: bool = True
+    """Whether it has a chat template."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ def fingerprint_of(folder: Path) -> str:
 def local_model(folder: Path, name: str, device: str | None) -> Judged:
     """Open a model folder for a suite."""
     model, tokenizer = load_model(folder, pick_device(device).kind)
-    responder = ModelResponder(Replier(model, tokenizer))
-    return Judged(name, fingerprint_of(folder), ModelScorer(model, tokenizer), responder)
+    replier = Replier(model, tokenizer)
+    scorer, responder = ModelScorer(model, tokenizer), ModelResponder(replier)
+    return Judged(name, fingerprint_of(folder), scorer, responder, replier.converses)
 
 
 def served_model(base_url: str, model: str, key: str | None) -> Judged:
@@ -133,7 +136,7 @@ def evaluate_suite(
     finally:
         kept.close()
     scores = suite_json(judged, asked, results)
-    write_json(path, _with_earlier(path, scores), sealed=True)
+    write_json(path, with_earlier(path, scores), sealed=True)
     show_suite(judged, asked, results)
     say(f"Wrote {path}.")
     return scores
@@ -177,13 +180,15 @@ def suite_json(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
         "missing": list(asked.missing),
         "tasks": {found.task.name: found.as_dict() for found in results},
     }
+    if asked.name == BLIMP:
+        scores["blimp"] = blimp_mean(results).as_dict()
     if asked.name == "core":
         scores["core"] = core_mean(results).as_dict()
         scores["core_older"] = core_mean(results, older=True).as_dict()
     return scores
 
 
-def _with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
+def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
     """Return the scores with those of the tasks that were not asked this time, if they are of the same model."""
     earlier = read_object(path, "tasks") if path.exists() else {}
     same = all(earlier.get(name) == scores[name] for name in ("fingerprint", "limit"))
@@ -206,8 +211,9 @@ def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
             f"{bits.mean:.3f}" if bits else "",
         )
     if asked.name == BLIMP:
-        whole = sum(found.main.mean for found in results) / len(results)
-        table.add_row("mean", f"{whole:.3f}", "", f"{sum(found.items for found in results):,}", "0.500", "")
+        whole = blimp_mean(results)
+        ends = "" if whole.low != whole.low else f"{whole.low:.3f} to {whole.high:.3f}"
+        table.add_row("mean", f"{whole.mean:.3f}", ends, f"{sum(found.items for found in results):,}", "0.500", "")
     console().print(table)
     if asked.name == "core":
         mean, older = core_mean(results), core_mean(results, older=True)

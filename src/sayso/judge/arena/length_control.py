@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sayso.judge.statistics.agreement import numbered, of_comparisons
+from sayso.judge.statistics.agreement import of_comparisons
+from sayso.judge.statistics.clusters import cluster_numbers
 from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, without_error
 
 _RIDGE = np.diag((1e-3, 0.1))  # penalty of t and f: finite even if the longer reply always wins
@@ -35,7 +36,8 @@ def length_controlled(results: Floats, a: Floats, b: Floats, groups: Sequence[ob
     design = np.stack((np.ones(len(difference)), np.tanh(difference / spread)), 1)
     found, hessian = _fit(design, results)
     rate = _sigmoid(float(found[0]))
-    numbers, count = numbered(groups)
+    numbers = cluster_numbers(groups, len(results))
+    count = int(numbers.max()) + 1
     if count < 2:
         return without_error(rate, len(results))
     slopes = np.zeros((count, 2))

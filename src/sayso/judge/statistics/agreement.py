@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sayso.judge.statistics.clusters import cluster_numbers
 from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, wilson, without_error
 
 
@@ -56,7 +56,8 @@ def _jackknife_error(without: Floats) -> float:
 def of_comparisons(differences: Sequence[float] | Floats, groups: Sequence[object]) -> Agreement:
     """Return the fraction of correct comparisons, given score differences [N], better minus worse; 0 counts half."""
     correct = np.sign(np.asarray(differences, np.float64)) / 2 + 0.5
-    numbers, count = numbered(groups)
+    numbers = cluster_numbers(groups, len(correct))
+    count = int(numbers.max(initial=-1)) + 1
     per_group, correct_per_group = np.bincount(numbers, minlength=count), np.bincount(numbers, correct, minlength=count)
     with np.errstate(invalid="ignore"):
         without = (correct.sum() - correct_per_group) / (len(correct) - per_group)
@@ -71,7 +72,8 @@ def of_ratings(
     For ratings of good and bad, this is the area under the ROC curve.
     """
     score, rating = np.asarray(scores, np.float64), np.asarray(ratings, np.float64)
-    numbers, count = numbered(groups)
+    numbers = cluster_numbers(groups, len(score))
+    count = int(numbers.max(initial=-1)) + 1
     correct = pairs = 0.0
     correct_of, pairs_of = np.zeros(count), np.zeros(count)  # pairs that involve a group
     for own in range(count):  # a group's rows against all rows, to limit memory
@@ -122,9 +124,3 @@ def correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> flo
     if len(x) < 2 or x.std() == 0 or y.std() == 0:
         return math.nan
     return float(np.corrcoef(x, y)[0, 1])
-
-
-def numbered(groups: Sequence[object]) -> tuple[NDArray[np.int64], int]:
-    """Return the group number of each item, and the number of groups."""
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    return np.array([numbers[group] for group in groups], np.int64), len(numbers)

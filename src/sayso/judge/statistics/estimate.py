@@ -143,7 +143,10 @@ def sign_test(successes: int, n: int) -> float:
 
 
 def binomial_tail(k: int, n: int, rate: float) -> float:
-    """Return P(X >= k) for X of the binomial distribution, with 0 < rate < 1."""
+    """Return P(X >= k) for X of the binomial distribution, with 0 < rate < 1.
+
+    Not scipy's, since this module works without the extra `judge`, as does `sayso judge`, which uses this.
+    """
     logs = (math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k, n + 1))
     terms = (log + i * math.log(rate) + (n - i) * math.log1p(-rate) for i, log in enumerate(logs, k))
     return min(1.0, math.fsum(map(math.exp, terms)))

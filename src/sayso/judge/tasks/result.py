@@ -43,6 +43,7 @@ class TaskResult:
         """Return JSON-ready data."""
         return {
             "metric": self.task.metric,
+            "baseline": self.task.baseline,
             "scores": {name: value.as_dict() for name, value in self.scores.items()},
             "centered": self.centered(),
             "centered_older": self.centered(older=True),
@@ -80,6 +81,14 @@ def _mean(answers: Sequence[Answer], values: Sequence[float]) -> Estimate:
     """Return the mean of values, one for each answer, with an error by passage where several items share one."""
     clusters = [answer.cluster or answer.item for answer in answers]
     return clustered(values, clusters) if len({*clusters}) < len(clusters) else estimate(values)
+
+
+def blimp_mean(results: Sequence[TaskResult]) -> Estimate:
+    """Return the mean over BLiMP's paradigms, whose interval treats paradigms as the sampled unit.
+
+    The pairs of a paradigm are filled into one template, so that they are right or wrong together.
+    """
+    return estimate([found.main.mean for found in results], low=0, high=1)
 
 
 def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate:
