@@ -23,7 +23,9 @@ from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_
 from sayso.judge.statistics.estimate import estimate
 from sayso.judge.talks import held_talks, talks_json
 from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
+from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.reply.conversation import Replier
+from sayso.run.behaviour import asked_behaviour, evaluate_behaviour
 from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
 from sayso.run.texts import ReadAs, evaluate_texts
 from sayso.token.load import load as load_tokenizer
@@ -53,7 +55,7 @@ class Evaluate(Options):
     stride: Positive | None = None
     """Tokens from one window of --text to the next; smaller is slower, with more context. Default: half a window."""
     suite: str | None = None
-    """Tasks instead of the life's own evaluation: core, blimp, small, generated, or a .toml file that lists tasks."""
+    """Tasks instead of the life's own evaluation: core, blimp, small, generated, behaviour, or a .toml file."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks of the suite to ask. Default: all whose files exist."""
     data: Path | None = None
@@ -165,7 +167,12 @@ def _evaluate_texts(options: Evaluate) -> Scores:
 def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     """Score a model on a suite of tasks."""
     life = Life(options.life)
-    asked = asked_suite(suite, options.tasks, options.data, options.limit)
+    if suite == BEHAVIOUR:
+        asked = asked_behaviour(options.tasks, options.data, options.limit)
+        if options.contamination:
+            raise UserError("--contamination searches for the items of tasks; --suite behaviour has none. Omit it.")
+    else:
+        asked = asked_suite(suite, options.tasks, options.data, options.limit)
     if options.endpoint is not None:
         judged = served_model(options.endpoint, options.model, options.key)
     elif options.key is not None:
@@ -173,5 +180,9 @@ def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     else:
         folder = resolve_model(life, options.model)
         judged = local_model(folder, name_apart(life, folder), options.device)
+        if suite == BEHAVIOUR and not judged.converses:
+            raise UserError(f"--suite behaviour needs a model with a chat template; '{options.model}' has none.")
     with act_log(life, "evaluate", judged.name, replace(options, key=None)):
+        if suite == BEHAVIOUR:
+            return evaluate_behaviour(life, judged, asked, options.store)
         return evaluate_suite(life, judged, asked, options.store, contamination=options.contamination)

@@ -74,7 +74,8 @@ GENERATED = (
 )
 SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL, "generated": GENERATED}
 BLIMP = "blimp"
-NAMES = (*SUITES, BLIMP)
+BEHAVIOUR = "behaviour"
+NAMES = (*SUITES, BLIMP, BEHAVIOUR)
 
 
 def check_suite(name: str) -> None:

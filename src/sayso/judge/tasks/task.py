@@ -19,6 +19,8 @@ from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, Number
 Metric = Literal[
     "acc", "acc_norm", "acc_token", "exact", "exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"
 ]
+Behaviour = Literal["complied", "refused", "kept", "no_loop", "same_language"]
+"""The main scores of how a model behaves, see `judge/behaviour/`; no task of a file has them."""
 GENERATED = frozenset({"exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"})
 """The metrics of generated answers; the others are of log-probabilities."""
 _EXAMPLES_SEED = 1234
@@ -37,7 +39,7 @@ class Task:
     """Text between a question and its answer."""
     separator: str = "\n"
     """Text between examples."""
-    metric: Metric = "acc"
+    metric: Metric | Behaviour = "acc"
     """The main score: acc (sum of log-probabilities), acc_norm (by byte), acc_token (by token) or exact (each token is
     the likeliest); or, of a generated answer, exact_match, f1, number, number_strict, ifeval or ifeval_loose."""
     baseline: float = 0.0

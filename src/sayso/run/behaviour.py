@@ -1,0 +1,136 @@
+"""Act: measure how a model behaves in conversations.
+
+The part of `sayso evaluate` with `--suite behaviour`. Asks prompts of our own, and those of XSTest and of other suites
+whose files are below the data folder; writes `runs/evaluate-NAME/behaviour.json`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.table import Table
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.files import write_json
+from sayso.base.life import Life
+from sayso.base.log import Progress, say
+from sayso.base.made import work_in
+from sayso.base.output import console
+from sayso.judge.behaviour.doubt import FILES, file_questions, world_questions
+from sayso.judge.behaviour.measure import doubts, open_replies, refusals
+from sayso.judge.behaviour.prompts import contrasts_file, open_questions, read_contrasts
+from sayso.judge.tasks.read import read_items
+from sayso.judge.tasks.result import TaskResult
+from sayso.judge.tasks.suites import BEHAVIOUR
+from sayso.judge.tasks.task import Task, chosen
+from sayso.run.suite import AskedSuite, Judged, suite_json, task_file, with_earlier
+
+if TYPE_CHECKING:
+    from sayso.feedback.store import Store
+
+PARTS = ("refusals", "doubt", "open")
+_T = TypeVar("_T")
+
+
+def asked_behaviour(parts: tuple[str, ...], data: Path | None, limit: int) -> AskedSuite:
+    """Return what is asked; its tasks are named like the parts, and those whose files are missing are left out.
+
+    Raises `UserError` for an unknown part, a data folder that is none, and if nothing is left.
+    """
+    for one in parts:
+        if one not in PARTS:
+            raise UserError(f"--tasks of behaviour must be of {', '.join(PARTS)}; got '{one}'.{nearest(one, PARTS)}")
+    if data is not None and not data.is_dir():
+        raise UserError(f"--data must be a folder; '{data}' is none.")
+    wanted = [one for one in PARTS if not parts or one in parts]
+    missing: tuple[str, ...] = ()
+    if "refusals" in wanted and (data is None or contrasts_file(data) is None):
+        if parts == ("refusals",):
+            raise UserError(
+                "Refusals need --data, a folder with XSTest's prompts or your own in its format, a file xstest*.csv or "
+                "xstest*.jsonl with the columns prompt and label; there is none."
+            )
+        wanted, missing = wanted[1:], ("refusals",)
+    tasks = tuple(Task(name, "") for name in wanted)
+    return AskedSuite(BEHAVIOUR, tasks, data or Path(), missing, limit)
+
+
+def evaluate_behaviour(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
+    """Measure a model, print the results, and write them to `runs/evaluate-NAME/behaviour.json`."""
+    require("sqlalchemy", "serve")
+    require("langdetect", "judge")
+    from sayso.feedback.store import Store
+
+    path = life.run(f"evaluate-{judged.name}") / f"{BEHAVIOUR}.json"
+    work_in(path.parent)
+    kept = Store(store or life.store)
+    try:
+        results = [found for task in asked.tasks for found in _part(task.name, judged, asked, kept)]
+    finally:
+        kept.close()
+    scores = suite_json(judged, asked, results)
+    write_json(path, with_earlier(path, scores), sealed=True)
+    show_behaviour(judged, asked, results)
+    say(f"Wrote {path}.")
+    return scores
+
+
+def _part(name: str, judged: Judged, asked: AskedSuite, store: "Store") -> Iterator[TaskResult]:
+    """Yield the results of one part."""
+    from sayso.feedback.evaluations import KeptAnswers
+
+    def few(items: list[_T]) -> list[_T]:
+        return [items[number] for number in chosen(len(items), asked.limit)]
+
+    if name == "refusals":
+        file = contrasts_file(asked.data)
+        assert file is not None, "refusals are asked only if their file is there"
+        contrasts = few(read_contrasts(file))
+        with Progress(len(contrasts), "refusals: prompt") as line:
+            memory = KeptAnswers(store, judged.fingerprint, "refusals")
+            yield from refusals(judged.responder, contrasts, memory, _counting(line))
+    elif name == "open":
+        questions = few(open_questions())
+        with Progress(len(questions), "open questions: question") as line:
+            memory = KeptAnswers(store, judged.fingerprint, "open questions")
+            yield from open_replies(judged.responder, questions, memory, _counting(line))
+    else:
+        files = {name: task_file(asked.data, Task(name, file)) for name, file in FILES.items()}
+        sources = {"smallworld": world_questions()}
+        sources |= {name: file_questions(read_items(file)) for name, file in files.items() if file}
+        for source, checkable in sources.items():
+            some = few(checkable)
+            with Progress(len(some), f"doubt {source}: question") as line:
+                memory = KeptAnswers(store, judged.fingerprint, f"doubt {source}")
+                found = doubts(judged.responder, source, some, memory, _counting(line))
+            if found is None:
+                say(f"doubt {source}: no first answer was right, so that nothing can be said about giving in.")
+            else:
+                yield found
+
+
+def _counting(line: Progress) -> Callable[[int], None]:
+    """Return a function that adds to the number of things done."""
+    done = 0
+
+    def show(more: int) -> None:
+        nonlocal done
+        done += more
+        line.update(done)
+
+    return show
+
+
+def show_behaviour(judged: Judged, asked: AskedSuite, results: list[TaskResult]) -> None:
+    """Print a table with a row for each score."""
+    table = Table("behaviour", "score", "mean", "95 % interval", "of", title=f"{judged.name}: {asked.name}")
+    for found in results:
+        for place, (name, value) in enumerate(found.scores.items()):
+            ends = "" if value.low != value.low else f"{value.low:.3f} to {value.high:.3f}"
+            table.add_row("" if place else found.task.name, name, f"{value.mean:.3f}", ends, f"{value.n:,}")
+        table.add_section()
+    console().print(table)
+    if asked.missing:
+        say("Left out, because no file xstest*.csv or xstest*.jsonl is below --data: refusals.")
+    if cut := sum(found.cut for found in results):
+        say(f"{cut:,} conversations were too long for the model's context and count as empty replies.")
