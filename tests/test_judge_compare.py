@@ -12,6 +12,7 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.evaluations import KeptAnswers, answers_of, tasks_answered
 from sayso.feedback.store import Store
+from sayso.judge.statistics.seeds import compare_crossed
 from sayso.judge.statistics.significance import compare_items
 from sayso.judge.tasks.kept import Answer
 from sayso.model import ModelConfig, Transformer
@@ -81,6 +82,35 @@ def test_several_tasks_are_corrected_and_several_models_compared_with_the_first(
     assert both["colors"]["p_holm"] == pytest.approx(2 * both["colors"]["p"])
     assert "Holm" in compare(Compare(("b", "a"), life=life.root))["a"]["verdict"]
     assert {*compare(Compare(("b", "a"), life=life.root, tasks=("sums",)))["a"]["tasks"]} == {"sums"}
+
+
+def test_recipes_are_compared_by_their_seeds(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the items that all seeds answered; `a` and `c` are seeds of one recipe, `b` and `d` of another."""
+    tokenizer = train("bpe", ["the cat sat on the mat. " * 9], 300)
+    made = Transformer(ModelConfig(tokenizer.vocab_size, 1, 16, 1, 1, 16, 16, context=32))
+    made.initialize(torch.Generator().manual_seed(9))
+    save_model(made, tokenizer, life.model("d"), {"stage": "d"})
+    worse = [0, 1, 0, 0, 0, 0, 1, 0]
+    keep(life, "d", "colors", worse)
+    options = Compare(("a", "c"), against=("b", "d"), life=life.root)
+    found = compare(options)
+    expected = compare_crossed([RIGHT["a"], RIGHT["c"]], [RIGHT["b"], worse])
+    assert found["tasks"]["colors"]["difference"] == expected.difference.as_dict()
+    assert found["tasks"]["colors"]["p_holm"] == expected.p
+    assert [*found["recipes"].values()] == [["a", "c"], ["b", "d"]]
+    told = capsys.readouterr().out
+    assert "2 and 2 seeds, 8 items" in told
+    keep(life, "d", "sums", [1, 0])
+    for name in ("a", "b", "c"):
+        keep(life, name, "sums", [1, 1])
+    assert "2 tasks" in compare(options)["verdict"]
+    for words, rule in (
+        (["a", "c", "--against", "b"], "--against needs two or more seeds of a recipe; got b"),
+        (["a", "--against", "b", "d"], "two or more different models; got a, b, d"),
+        (["a", "c", "--against", "a", "d"], "two or more different models; got a, c, a, d"),
+    ):
+        assert run(["compare", *words, "--life", str(life.root)]) == 2
+        assert rule in capsys.readouterr().err
 
 
 def test_items_about_one_passage_are_a_cluster(life: Life) -> None:

@@ -19,12 +19,10 @@ from sayso.base.output import console
 from sayso.base.ranges import Options
 from sayso.judge.statistics.significance import Comparison, compare_items, holm
 from sayso.judge.statistics.verdict import verdict, verdict_over
+from sayso.run.recipes import SharedTask, compared_recipes
 from sayso.run.suite import fingerprint_of
 from sayso.weights.folder import name_apart
 from sayso.weights.models import resolve_model
-
-Scores = dict[str, list[float]]
-"""The scores of one task by model, in the same order of items."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +34,26 @@ class Compare(Options):
     _: KW_ONLY
     life: Path = Path("life")
     """Folder of the life."""
+    against: tuple[str, ...] = ()
+    """Two or more seeds of another recipe, to compare it with the recipe that the models are the seeds of."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks to compare. Default: all that the models answered."""
     store: str | None = None
     """Database of the answers to suites, a path or an address. Default: that of the life."""
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A task that several models answered."""
-
-    name: str
-    scores: Scores
-    clusters: Sequence[str] | None = None
-
-
 def compare(options: Compare) -> dict[str, Any]:
     """Compare models on the items that they all answered."""
-    if len({*options.models}) < 2 or len({*options.models}) < len(options.models):
-        raise UserError(f"sayso compare needs two or more different models; got {', '.join(options.models) or 'none'}.")
+    names = (*options.models, *options.against)
+    if len({*options.models}) < 2 or len({*names}) < len(names):
+        raise UserError(f"sayso compare needs two or more different models; got {', '.join(names) or 'none'}.")
+    if len(options.against) == 1:
+        raise UserError(
+            f"--against needs two or more seeds of a recipe; got {options.against[0]}. Omit --against to compare "
+            "single models."
+        )
     life = Life(options.life)
-    folders = {name: resolve_model(life, name) for name in options.models}
+    folders = {name: resolve_model(life, name) for name in names}
     found = [*_life_tasks(life, folders), *_suite_tasks(life, folders, options.store)]
     known = [task.name for task in found]
     for name in options.tasks:
@@ -67,14 +64,16 @@ def compare(options: Compare) -> dict[str, Any]:
     tasks = [task for task in found if not options.tasks or task.name in options.tasks]
     if not tasks:
         raise UserError(
-            f"The models {', '.join(options.models)} have not answered the same items; run sayso evaluate on each, "
+            f"The models {', '.join(names)} have not answered the same items; run sayso evaluate on each, "
             "with the same options."
         )
+    if options.against:
+        return compared_recipes(tasks, options.models, options.against)
     first, *others = options.models
     return {other: _compared(tasks, other, first) for other in others}
 
 
-def _compared(tasks: Sequence[_Task], model: str, reference: str) -> dict[str, Any]:
+def _compared(tasks: Sequence[SharedTask], model: str, reference: str) -> dict[str, Any]:
     """Print the comparison of a model with a reference, and return it."""
     pairs = {task.name: compare_items(task.scores[model], task.scores[reference], task.clusters) for task in tasks}
     adjusted = holm({name: one.p for name, one in pairs.items()})
@@ -99,7 +98,7 @@ def _compared(tasks: Sequence[_Task], model: str, reference: str) -> dict[str, A
     }
 
 
-def _row(task: _Task, model: str, reference: str, found: Comparison, adjusted: float) -> tuple[str, ...]:
+def _row(task: SharedTask, model: str, reference: str, found: Comparison, adjusted: float) -> tuple[str, ...]:
     difference = found.difference
     means = [sum(task.scores[name]) / max(1, found.n) for name in (reference, model)]
     interval = "" if difference.low != difference.low else f"{difference.low:+.3f} to {difference.high:+.3f}"
@@ -113,7 +112,7 @@ def _row(task: _Task, model: str, reference: str, found: Comparison, adjusted: f
     )
 
 
-def _life_tasks(life: Life, folders: Mapping[str, Path]) -> Iterator[_Task]:
+def _life_tasks(life: Life, folders: Mapping[str, Path]) -> Iterator[SharedTask]:
     """Yield the families of small-world tasks and the short replies that all models were evaluated on alike."""
     paths = {name: life.run(f"evaluate-{name_apart(life, folder)}") / "scores.json" for name, folder in folders.items()}
     if not all(path.exists() for path in paths.values()):
@@ -123,15 +122,15 @@ def _life_tasks(life: Life, folders: Mapping[str, Path]) -> Iterator[_Task]:
     asked = [{key: one["key"]["asked"][key] for key in ("n", "seed")} for one in scores.values()]
     if all(one == asked[0] for one in asked):
         for family in first["families"]:
-            yield _Task(family, {name: one["families"][family]["values"] for name, one in scores.items()})
+            yield SharedTask(family, {name: one["families"][family]["values"] for name, one in scores.items()})
     talks = [one["key"].get("conversations") for one in scores.values()]
     if talks[0] and all(one == talks[0] for one in talks) and all(one.get("conversations") for one in scores.values()):
         exact = {name: one["conversations"]["values"]["exact"] for name, one in scores.items()}
         if next(iter(exact.values())):
-            yield _Task("short replies", exact)
+            yield SharedTask("short replies", exact)
 
 
-def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> Iterator[_Task]:
+def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> Iterator[SharedTask]:
     """Yield the tasks of suites, on the items that all models were asked in the same words."""
     if where is None and not life.store.exists():
         return
@@ -148,6 +147,6 @@ def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> 
             if shared:
                 scores = {name: [some[key].right for key in shared] for name, some in answers.items()}
                 clusters = [some.cluster or some.item for some in (next(iter(answers.values()))[key] for key in shared)]
-                yield _Task(task, scores, clusters if len({*clusters}) < len(clusters) else None)
+                yield SharedTask(task, scores, clusters if len({*clusters}) < len(clusters) else None)
     finally:
         store.close()

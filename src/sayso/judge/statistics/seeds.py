@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sayso.base.errors import UserError
+from sayso.judge.statistics.clusters import cluster_error, cluster_sums
 from sayso.judge.statistics.distributions import t_beyond, t_limit
 from sayso.judge.statistics.estimate import Estimate, Floats, without_error
 
@@ -116,3 +117,59 @@ def compare_recipes(a: Seeds, b: Seeds) -> RecipeDifference:
     se = math.sqrt(total)
     margin = t_limit(df) * se
     return RecipeDifference(Estimate(mean, se, count, mean - margin, mean + margin), t_beyond(mean / se, df))
+
+
+@dataclass(frozen=True)
+class CrossedDifference:
+    """Two recipes, each with several seeds, on the same items."""
+
+    a: Seeds
+    b: Seeds
+    difference: Estimate
+    """Mean of A minus B over seeds and items; its `n` is the number of items."""
+    p: float
+    """Probability of a difference at least as large between equal recipes."""
+    of_seeds: float
+    """Standard error that is due to the seeds."""
+    of_items: float
+    """Standard error that is due to the choice of items, beyond what the seeds explain."""
+
+
+def compare_crossed(
+    a: Floats | Sequence[Sequence[float]],
+    b: Floats | Sequence[Sequence[float]],
+    clusters: Sequence[object] | None = None,
+) -> CrossedDifference:
+    """Compare two recipes by the scores of their seeds on the same items, [S, n] and [R, n], at least 2 of each.
+
+    Both seeds and items are sampled. The variance of the seeds' means is Welch's, without the lower bound of `crossed`,
+    which would make the test of few seeds too careful. To it is added what the mean differences of the items vary by
+    beyond the noise that both parts share: an item that suits one recipe is luck of the items. The sum is that of
+    two-way clustering (Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136), the degrees of freedom are
+    Satterthwaite's. `clusters` names the passage of each item.
+    """
+    left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    one, other = crossed(left), crossed(right)
+    if left.shape[1] != right.shape[1]:
+        raise UserError(
+            f"Recipes are compared on the same items, but one has {left.shape[1]} scores a seed and the other "
+            f"{right.shape[1]}."
+        )
+    per_item = left.mean(0) - right.mean(0)
+    sums, sizes = cluster_sums(per_item, clusters)
+    units, mean = len(sums), float(per_item.mean())
+    if units < 2:
+        raise UserError("Recipes are compared on items of two or more passages; all of these belong to one.")
+    shared = one.within**2 / len(left) + other.within**2 / len(right)  # in both parts: seeds by items
+    items = max(0.0, cluster_error(sums, sizes) ** 2 - shared)
+    seeds = [(float(table.mean(1).var(ddof=1)) / len(table), len(table) - 1) for table in (left, right)]
+    parts = [*seeds, (items, units - 1)]
+    known = [(variance, df) for variance, df in parts if variance > 0]
+    if not known:
+        return CrossedDifference(one, other, without_error(mean, left.shape[1]), 1.0, 0.0, 0.0)
+    total = sum(variance for variance, _ in known)
+    df = total**2 / sum(variance**2 / free for variance, free in known)
+    se = math.sqrt(total)
+    margin = t_limit(df) * se
+    found = Estimate(mean, se, left.shape[1], mean - margin, mean + margin)
+    return CrossedDifference(one, other, found, t_beyond(mean / se, df), math.sqrt(total - items), math.sqrt(items))

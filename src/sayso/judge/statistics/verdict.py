@@ -8,6 +8,7 @@ from typing import Protocol
 from sayso.base.errors import UserError
 from sayso.judge.statistics.estimate import LEVEL, Estimate
 from sayso.judge.statistics.power import USUAL, Goal
+from sayso.judge.statistics.seeds import CrossedDifference
 from sayso.judge.statistics.significance import holm
 
 
@@ -54,6 +55,44 @@ def verdict(
         needed = _counted(_rounded(more), f"more {unit}")
         limit += f"; to see a difference of {_points(interest)}, about {needed} are needed"
     return f"No difference was found ({measured}): {limit}."
+
+
+def verdict_of_recipes(
+    found: CrossedDifference, a: str = "A", b: str = "B", interest: float = 0.01, goal: Goal = USUAL
+) -> str:
+    """Return which of two recipes is better, or how large a difference would have been seen, and what it takes to.
+
+    Arguments as in `verdict`. More seeds are named if they can be enough, else more items, else both.
+    """
+    if not interest > 0:
+        raise UserError(f"The smallest difference that matters is above 0; got {interest}.")
+    difference = found.difference
+    sizes = f"{found.a.mean.n:,} and {found.b.mean.n:,} seeds, {_counted(difference.n, 'items')}"
+    apart = f"{_points(difference.mean)} for {a} minus {b}"
+    if math.isnan(difference.low):
+        return f"Nothing can be said about {a} and {b} ({apart}, {sizes}): all seeds score alike."
+    if separated(found, goal):
+        better, worse = (a, b) if difference.mean > 0 else (b, a)
+        low, high = sorted((abs(difference.low), abs(difference.high)))
+        return f"{better} is better than {worse} by {_points(high / 2 + low / 2)} ({_interval(low, high)}, {sizes})."
+    measured, seen = f"{apart}, {_interval(difference.low, difference.high)}, {sizes}", smallest_seen(difference, goal)
+    limit = f"one of {_points(seen)} would have been seen with a probability of {100 * goal.power:.0f} %"
+    if seen > interest:
+        limit += f"; to see a difference of {_points(interest)}, {_more_of(found, interest / sum(goal.quantiles()))}"
+    return f"No difference was found ({measured}): {limit}."
+
+
+def _more_of(found: CrossedDifference, error: float) -> str:
+    """Return what is needed for a standard error, if seeds and items vary as they do."""
+    seeds, items, target = found.of_seeds**2, found.of_items**2, error**2
+    fewest, n = min(found.a.mean.n, found.b.mean.n), found.difference.n
+    if items < target:
+        more = max(1, math.ceil(fewest * (seeds / (target - items) - 1)))
+        return f"about {_counted(more, 'more seeds')} of each recipe are needed"
+    if seeds < target:
+        more = max(1, math.ceil(n * (items / (target - seeds) - 1)))
+        return f"about {_counted(_rounded(more), 'more items')} are needed, and more seeds alone are not enough"
+    return "both more seeds and more items are needed"
 
 
 def verdict_over(found: Mapping[str, Compared], a: str = "A", b: str = "B", goal: Goal = USUAL) -> str:
