@@ -435,6 +435,7 @@ class Acts:
         self,
         models: str | Sequence[str] = ...,
         *,
+        against: str | Sequence[str] = ...,
         tasks: str | Sequence[str] = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
@@ -467,6 +468,7 @@ class Acts:
     def leaderboard(
         self,
         *,
+        noise: str | Sequence[str] = ...,
         export: Literal["eee"] | None = ...,
         out: str | PathLike[str] = ...,
     ) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Takes the records of `sayso evaluate`; returns the measures in order, each with the estimate of every model that has it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from sayso.base.files import read_object
 from sayso.base.life import Life
 from sayso.judge.statistics.estimate import Estimate
+from sayso.judge.statistics.signal import all_at_chance
 from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
 from sayso.report.markup import section, table
@@ -33,6 +34,15 @@ class Measure:
     """Whether scores are from 0 to 1."""
     scores: dict[str, Estimate] = field(default_factory=dict)
     """Estimate of each model that was measured, by name."""
+    baseline: float | None = None
+    """Score of a guess, if known."""
+    bits: dict[str, Estimate] = field(default_factory=dict)
+    """Bits per byte of the right answer of each model, by name, if measured."""
+
+    def at_chance(self, names: Sequence[str]) -> bool:
+        """Whether none of some models is above the score of a guess."""
+        scores = {name: self.scores[name] for name in names}
+        return self.baseline is not None and all_at_chance(scores, self.baseline)
 
     def best(self) -> str | None:
         """Return the name of the best model, None if there is nothing to choose from."""
@@ -57,16 +67,19 @@ def read_board(life: Life) -> Board:
     order += [name for name in folders if name not in order]
     found: dict[tuple[str, str], Measure] = {}
     for name in order:
-        for measure, value in _measured(folders[name]):
-            found.setdefault((measure.group, measure.name), measure).scores[name] = value
+        for measure, value, bits in _measured(folders[name]):
+            known = found.setdefault((measure.group, measure.name), measure)
+            known.scores[name] = value
+            if bits is not None:
+                known.bits[name] = bits
     scored = {name for measure in found.values() for name in measure.scores}
     return Board(tuple(name for name in order if name in scored), tuple(found.values()))
 
 
-def _measured(folder: Path) -> Iterator[tuple[Measure, Estimate]]:
-    """Yield what one model was measured by, and what it reached."""
+def _measured(folder: Path) -> Iterator[tuple[Measure, Estimate, Estimate | None]]:
+    """Yield what one model was measured by, what it reached, and the bits per byte of the right answers, if any."""
     if (folder / "scores.json").exists():
-        yield from _own(read_object(folder / "scores.json", "bpb"))
+        yield from ((*own, None) for own in _own(read_object(folder / "scores.json", "bpb")))
     for path in sorted(folder.glob("*.json")):
         if path.name != "scores.json":
             yield from _suite(read_object(path, "tasks"))
@@ -84,12 +97,15 @@ def _own(scores: _Data) -> Iterator[tuple[Measure, Estimate]]:
             yield Measure("the same reply", "held-out conversations", False, True), Estimate.from_dict(talks["exact"])
 
 
-def _suite(scores: _Data) -> Iterator[tuple[Measure, Estimate]]:
+def _suite(scores: _Data) -> Iterator[tuple[Measure, Estimate, Estimate | None]]:
     name = Path(scores["suite"]).stem
     for task, part in scores["tasks"].items():
-        yield Measure(task, name, False, True), Estimate.from_dict(part["scores"][part["metric"]])
+        bits = part["scores"].get("bits_per_byte")
+        measure = Measure(task, name, False, True, baseline=part.get("baseline"))
+        main = Estimate.from_dict(part["scores"][part["metric"]])
+        yield measure, main, Estimate.from_dict(bits) if bits else None
     if "core" in scores:
-        yield Measure("CORE", name, False, False), Estimate.from_dict(scores["core"])
+        yield Measure("CORE", name, False, False), Estimate.from_dict(scores["core"]), None
 
 
 def leaderboard(facts: Facts) -> str:

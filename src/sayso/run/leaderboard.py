@@ -21,6 +21,7 @@ from sayso.base.output import console
 from sayso.base.ranges import Options
 from sayso.judge.statistics.estimate import LEVEL, Estimate
 from sayso.report.board import Board, Measure, read_board
+from sayso.run.noise import show_noise
 
 SCHEMA = "0.2.1"
 UNBOUNDED = 1e9  # the format requires both ends of a continuous score
@@ -33,6 +34,8 @@ class Leaderboard(Options):
     _: KW_ONLY
     life: Path = Path("life")
     """Folder of the life."""
+    noise: tuple[str, ...] = ()
+    """Two or more checkpoints or seeds of one run, to show which measures tell the models apart beyond their noise."""
     export: Literal["eee"] | None = None
     """Also write the scores in the format of Every Eval Ever (eee), a file for each model."""
     out: Path = Path("eee")
@@ -40,12 +43,16 @@ class Leaderboard(Options):
 
 
 def leaderboard(options: Leaderboard) -> dict[str, Any]:
-    """Show every score of a life's models; return the scores by measure and model."""
+    """Show every score of a life's models, or with `--noise` what the measures can tell; return the figures."""
+    if options.export and options.noise:
+        raise UserError("--noise and --export do different things; run sayso leaderboard once with each.")
     if options.export:
         check_work(options.out)
     board = read_board(Life(options.life))
     if not board.models:
         raise UserError(f"The life '{options.life}' has no scores; run sayso evaluate first.")
+    if options.noise:
+        return show_noise(board, options.noise)
     show_board(board)
     if options.export:
         work_in(options.out)
