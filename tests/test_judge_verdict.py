@@ -74,6 +74,8 @@ def test_a_test_and_interval_that_disagree_decide_nothing() -> None:
     near = Comparison(found.difference, 0.6, found.n, found.wins, found.losses, found.ties, found.method)
     assert verdict(found).startswith("A is better")
     assert verdict(near).startswith("No difference was found")
+    touching = replace(found, difference=replace(found.difference, low=0.0))
+    assert verdict(touching).startswith("No difference was found")
     wide = answers(6, 0, 0)
     assert (wide.p < 0.05, wide.difference.low > 0) == (True, True)
 
@@ -141,5 +143,7 @@ def test_recipes_are_told_apart_or_what_it_takes_is_said() -> None:
     assert "all seeds score alike" in verdict_of_recipes(same)
     with pytest.raises(UserError, match="that matters is above 0; got 0"):
         verdict_of_recipes(same, interest=0)
+    beyond = verdict_of_recipes(crossed_difference(0.001, 0.002, 1.2 * target))
+    assert "more seeds alone are not enough" in beyond, "no number of seeds is enough"
     near = replace(crossed_difference(0.05, 0.01, 0.005), p=0.06)
     assert verdict_of_recipes(near).startswith("No difference was found")
