@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 
 from sayso.align.scorer import Scorer
 from sayso.base.errors import UserError
@@ -111,6 +114,14 @@ def test_half_a_bias_counts() -> None:
     assert found.inconsistent.mean == 3 / 4
 
 
+def test_equal_replies_say_nothing_about_the_judge() -> None:
+    """They are ties, but not among the pairs whose verdicts are checked for bias."""
+    rows = [*pairs(5), ReplyPair("same", "x", "x"), ReplyPair("same too", "y", "y")]
+    found = scores(judge_pairs(rows, lambda *_: "A"))
+    assert (found.ties, found.inconsistent.n, found.first.n) == (7, 5, 5)
+    assert (found.inconsistent.mean, found.first.mean) == (1.0, 1.0)
+
+
 def test_missing_verdicts_are_counted_apart() -> None:
     """A pair without one of its verdicts is no win, tie or loss."""
 
@@ -183,6 +194,43 @@ def test_controlled_rates_are_the_maximum_of_the_penalized_likelihood() -> None:
     best = t.flat[loss.argmin()]
     assert found.mean == pytest.approx(1 / (1 + math.exp(-best)), abs=1e-3)
     assert (other.mean, other.low, other.high) == pytest.approx((1 - found.mean, 1 - found.high, 1 - found.low))
+
+
+def test_controlled_rates_have_a_cluster_robust_interval() -> None:
+    """Equal to statsmodels' sandwich over six prompts, for so many pairs that the penalty does not matter."""
+    draw = np.random.default_rng(1)
+    a, b = draw.integers(20, 300, (2, 3000)).astype(float)
+    prompts = draw.integers(6, size=3000)
+    x = np.tanh((a - b) / (a - b).std(ddof=1))
+    logit = 0.4 + x + draw.normal(0, 0.8, 6)[prompts]
+    results = (draw.random(3000) < 1 / (1 + np.exp(-logit))).astype(float)
+    found = length_controlled(results, a, b, prompts.tolist())
+    model = GLM(results, np.stack((np.ones(3000), x), 1), family=Binomial())
+    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": prompts})
+    t, error = fitted.params[0], fitted.bse[0]
+    rate, margin = 1 / (1 + math.exp(-t)), stats.t.ppf(0.975, 5) * error
+    assert found.mean == pytest.approx(rate, rel=1e-3)
+    assert found.se == pytest.approx(rate * (1 - rate) * error, rel=2e-3)
+    ends = 1 / (1 + math.exp(margin - t)), 1 / (1 + math.exp(-margin - t))
+    assert (found.low, found.high) == pytest.approx(ends, rel=2e-3)
+
+
+def test_a_controlled_rate_of_one_prompt_has_no_interval() -> None:
+    found = length_controlled(np.array([1.0, 0.0, 1.0]), np.array([3.0, 5.0, 9.0]), np.full(3, 4.0), ["p"] * 3)
+    assert 0 < found.mean < 1
+    assert math.isnan(found.se)
+    assert math.isnan(found.low)
+
+
+def test_ties_and_rare_wins_are_controlled_too() -> None:
+    """Wins and ties without a loss are fitted, and one win of thousands is not rounded to none."""
+    a, b = np.random.default_rng(2).integers(20, 300, (2, 3000)).astype(float)
+    results = np.where(a - b > 60, 1.0, 0.5)
+    found = length_controlled(results, a, b, range(3000))
+    assert found.mean < results.mean() - 0.02, "the longer reply won, which is not counted"
+    rare = np.zeros(3000)
+    rare[7] = 1.0
+    assert 0 < length_controlled(rare, a, b, range(3000)).mean < 1 / 1000
 
 
 def test_lengths_that_cannot_be_controlled_give_nan() -> None:
