@@ -131,3 +131,25 @@ def test_scipy_is_needed_for_tests_only(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UserError, match=r"pip install 'sayso\[judge\]'"):
         compare_items([0.1, 0.2, 0.4], [0.1, 0.3, 0.3])
     assert clustered([0.1, 0.2, 0.4], [1, 2, 3]).low < student(np.array([0.1, 0.2, 0.4])).high
+
+
+def test_ends_are_clipped_to_the_range_of_the_score() -> None:
+    """Also where resampling would go beyond it."""
+    data, draw = [0.1, 0.9, 0.4, 0.6, 0.5, 0.2], np.random.default_rng(11)
+    free = bootstrap(data, draw)
+    found = bootstrap(data, draw, low=free.low + 0.05, high=free.high - 0.05)
+    assert (found.low, found.high) == (free.low + 0.05, free.high - 0.05)
+
+
+def test_two_items_have_an_interval_and_one_has_none() -> None:
+    two = bootstrap([0.2, 0.8], np.random.default_rng(12))
+    assert two.low < two.mean < two.high
+    assert math.isnan(bootstrap([0.2], np.random.default_rng(12)).low)
+
+
+def test_a_mean_of_zero_is_as_likely_as_can_be() -> None:
+    """Resamples with the same mean count as at least as large; two items are enough for a test."""
+    draw = np.random.default_rng(13)
+    assert bootstrap_test([1.0, -1.0, 1.0, -1.0], draw) == 1.0
+    assert bootstrap_test([1.0], draw) == 1.0
+    assert bootstrap_test([1.0, 1.2], draw) < 1.0
