@@ -33,18 +33,19 @@ def show_noise(board: Board, run: Sequence[str]) -> dict[str, Any]:
     models = [name for name in board.models if name not in run[:-1]]
     if len(models) < 2:
         raise UserError("--noise needs another model that is evaluated, to tell the run from; there is none.")
-    table = Table("measure", "score", "chance", "mean", "signal", "noise", "signal/noise", "pairs told apart")
+    table = Table("measure", "chance", "mean", "signal", "noise", "ratio", "apart")
     found: dict[str, Any] = {}
     for measure in board.measures:
         of_models, of_run = ([name for name in names if name in measure.scores] for names in (models, run))
         if len(of_models) < 2 or len(of_run) < 2:
             continue
-        kind, scores = _scores(measure, [*of_models, *of_run])
+        guessed, scores = _scores(measure, [*of_models, *of_run])
         one = signal_to_noise([scores[name].mean for name in of_models], [scores[name].mean for name in of_run])
         mean = sum(scores[name].mean for name in of_models) / len(of_models)
         title = f"{measure.group}: {measure.name}"
-        table.add_row(title, kind, _chance(measure), f"{mean:.3f}", *_cells(one))
-        found[title] = _row(measure, kind, mean, one)
+        shown = f"{title} (bits per byte)" if guessed else title
+        table.add_row(shown, _chance(measure), f"{mean:.3f}", *_cells(one))
+        found[title] = _row(measure, guessed, mean, one)
     console().print(table)
     at_chance = [title for title, row in found.items() if row["at_chance"]]
     if at_chance:
@@ -55,11 +56,11 @@ def show_noise(board: Board, run: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _scores(measure: Measure, names: Sequence[str]) -> tuple[str, dict[str, Estimate]]:
-    """Return the scores to judge by, and what they are."""
+def _scores(measure: Measure, names: Sequence[str]) -> tuple[bool, dict[str, Estimate]]:
+    """Return the scores to judge by, and whether they are the bits per byte of right answers that are guessed."""
     if measure.at_chance(names) and all(name in measure.bits for name in names):
-        return "bits per byte", measure.bits
-    return "bits per byte" if measure.lower_is_better else "score", measure.scores
+        return True, measure.bits
+    return False, measure.scores
 
 
 def _chance(measure: Measure) -> str:
@@ -70,11 +71,10 @@ def _cells(one: SignalToNoise) -> tuple[str, ...]:
     return f"{100 * one.signal:.2f} %", f"{100 * one.noise:.2f} %", f"{one.ratio:.1f}", f"{one.apart} of {one.pairs}"
 
 
-def _row(measure: Measure, kind: str, mean: float, one: SignalToNoise) -> dict[str, Any]:
+def _row(measure: Measure, guessed: bool, mean: float, one: SignalToNoise) -> dict[str, Any]:
     return {
-        "score": kind,
         "chance": measure.baseline,
-        "at_chance": kind == "bits per byte" and not measure.lower_is_better,
+        "at_chance": guessed,
         "mean": mean,
         **{name: getattr(one, name) for name in ("signal", "noise", "least", "apart", "pairs")},
         "ratio": None if one.ratio == float("inf") else one.ratio,
