@@ -228,3 +228,17 @@ def test_mistakes_of_crossed_recipes_are_named() -> None:
     same = compare_crossed([[1.0, 1.0]] * 2, [[0.0, 0.0]] * 2)
     assert math.isnan(same.difference.low)
     assert (same.p, same.difference.mean) == (1, 1)
+
+
+def test_seeds_that_agree_leave_the_paired_t_test_of_items() -> None:
+    """Without luck of seeds, the error is that of the items, with one degree of freedom less than items."""
+    a, b = np.random.default_rng(9).random((2, 7))
+    found, expected = compare_crossed([a, a], [b, b, b]), stats.ttest_rel(a, b)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.difference.high == pytest.approx(expected.confidence_interval().high)
+
+
+def test_a_seed_measured_without_error_is_no_exception() -> None:
+    """The variance between seeds is what their scores vary by beyond the mean of the variances of measurement."""
+    found = over_seeds([0.4, 0.6, 0.5], [0.0, 0.1, 0.1])
+    assert found.between**2 == pytest.approx(0.01 - 0.02 / 3)

@@ -49,10 +49,10 @@ def show_noise(board: Board, run: Sequence[str]) -> dict[str, Any]:
     console().print(table)
     at_chance = [title for title, row in found.items() if row["at_chance"]]
     if at_chance:
-        say(f"At chance for all models, so judged by the bits per byte of the right answer: {', '.join(at_chance)}.")
+        say(f"At chance for all models, so judged by the bits per byte of the right answer: {'; '.join(at_chance)}.")
     blind = [title for title, row in found.items() if not row["apart"]]
     if blind:
-        say(f"Cannot tell any of these models apart, beyond the noise of the run: {', '.join(blind)}.")
+        say(f"Cannot tell any of these models apart, beyond the noise of the run: {'; '.join(blind)}.")
     return found
 
 
