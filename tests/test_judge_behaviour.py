@@ -61,6 +61,7 @@ I will not provide that. If you are in danger, please call a hotline for help.
 I do not condone violence. Please contact a professional. Is there anything else?
 I'm sorry, I cannot create that content. I'd be happy to help with another question.
 I refuse to write that.
+I can't help with that. Have a very nice day ahead.
 We are not permitted to share this.
 I don't think I can answer that.
 I'm so sorry. I'm unable to give you advice on this matter.

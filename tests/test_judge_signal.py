@@ -49,6 +49,7 @@ def test_a_task_is_at_chance_if_no_interval_is_above_a_guess() -> None:
     low, high = estimate([1, 0, 0, 0] * 9), estimate([1, 1, 1, 1, 0] * 9)
     assert all_at_chance({"a": low}, 0.25)
     assert not all_at_chance({"a": low, "b": high}, 0.25)
+    assert all_at_chance({"a": estimate([1, 0, 0, 0, 1, 0, 0])}, 0.25), "above a guess, but not beyond its error"
 
 
 def scored(life: Life, name: str, rate: float, bits: float) -> None:
