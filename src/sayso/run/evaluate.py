@@ -13,7 +13,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
-from sayso.base.log import act_log, say
+from sayso.base.log import Progress, act_log, say
 from sayso.base.made import work_in
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import Scores, baselines
@@ -22,9 +22,10 @@ from sayso.judge.likelihood.continuations import ModelScorer
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.judge.statistics.estimate import estimate
 from sayso.judge.talks import held_talks, talks_json
+from sayso.judge.tasks.asked import asked_suite
 from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
 from sayso.reply.conversation import Replier
-from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
+from sayso.run.suite import evaluate_suite, local_model, served_model
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model, name_apart
@@ -46,17 +47,19 @@ class Evaluate(Options):
     life: Path = Path("life")
     """Folder of the life."""
     suite: str | None = None
-    """Tasks instead of the life's own evaluation: core, blimp, small, generated, or a .toml file that lists tasks."""
+    """Tasks instead of the life's own evaluation: core, blimp, small, generated, code, or a .toml file of tasks."""
     tasks: tuple[str, ...] = ()
-    """Names of the tasks of the suite to ask. Default: all whose files exist."""
+    """Names of the tasks of the suite to ask; NAME@REVISION = a revision of its data set. Default: all that exist."""
     data: Path | None = None
-    """Folder below which the files of the suite's tasks are. Default: that of the .toml file."""
+    """Folder below which the files of the suite's tasks are. Default: that of the .toml file, or else the hub."""
     limit: Count = 0
     """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
     store: str | None = None
     """Database of the answers to a suite, a path or an address. Default: that of the life."""
     contamination: bool = False
     """Search the life's training text for the items of a suite, and report the scores without those found."""
+    allow_code: bool = False
+    """Run the programs that the model writes for the suite code, in a sandbox."""
     endpoint: str | None = None
     """Address of a server with OpenAI's API, such as http://127.0.0.1:8000/v1, to score its MODEL on a suite."""
     key: str | None = None
@@ -85,11 +88,11 @@ def evaluate(options: Evaluate) -> Scores:
         return _evaluate_suite(options, options.suite)
     given = [
         name
-        for name in ("tasks", "data", "limit", "store", "contamination", "endpoint", "key")
+        for name in ("tasks", "data", "limit", "store", "contamination", "allow_code", "endpoint", "key")
         if getattr(options, name)
     ]
     if given:
-        raise UserError(f"--{given[0]} requires --suite, such as --suite small.")
+        raise UserError(f"--{given[0].replace('_', '-')} requires --suite, such as --suite small.")
     if options.split not in ("val", "test"):
         raise UserError(f"--split must be val or test; got '{options.split}'.")
     life = Life(options.life)
@@ -139,7 +142,15 @@ def _next_sentence(replier: Replier, life: Life, options: Evaluate) -> Scores | 
 def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     """Score a model on a suite of tasks."""
     life = Life(options.life)
-    asked = asked_suite(suite, options.tasks, options.data, options.limit)
+    with Progress(None, "hub: data set") as line:
+        asked = asked_suite(
+            suite,
+            options.tasks,
+            options.data,
+            options.limit,
+            execute=options.allow_code,
+            progress=line.update,
+        )
     if options.endpoint is not None:
         judged = served_model(options.endpoint, options.model, options.key)
     elif options.key is not None:
