@@ -382,14 +382,13 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     assert {*json.loads(path.read_text())["tasks"]} == {"hours", "other"}
     assert run([*words, "--tasks", "other"]) == 0
     assert {*json.loads(path.read_text())["tasks"]} == {"other"}, "another limit is another evaluation"
-    for wrong in (["--suite", "own"], ["--suite", "small"], ["--suite", "small", "--data", str(tmp_path)]):
+    for wrong in (["--suite", "own"], ["--suite", "small", "--data", str(tmp_path)]):
         assert run([*tuned, *wrong]) == 2
     assert run([*words, "--tasks", "hour"]) == 2
     assert run([*tuned, "--limit", "3"]) == 2
     told = capsys.readouterr().err
     for rule in (
-        "must be one of core, small, generated, blimp",
-        "needs --data",
+        "must be one of core, small, generated, code, blimp",
         "found none of arc_easy.jsonl",
         "Did you mean 'hours'",
     ):

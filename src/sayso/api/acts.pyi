@@ -419,6 +419,7 @@ class Acts:
         limit: int = ...,
         store: str | None = ...,
         contamination: bool = ...,
+        allow_code: bool = ...,
         endpoint: str | None = ...,
         key: str | None = ...,
         n: int = ...,

@@ -5,6 +5,7 @@ whose files are below the data folder; writes `runs/evaluate-NAME/behaviour.json
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +20,12 @@ from sayso.base.output import console
 from sayso.judge.behaviour.doubt import FILES, file_questions, world_questions
 from sayso.judge.behaviour.measure import doubts, open_replies, refusals
 from sayso.judge.behaviour.prompts import contrasts_file, open_questions, read_contrasts
+from sayso.judge.tasks.asked import task_file
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.judge.tasks.task import Task, chosen
-from sayso.run.suite import AskedSuite, Judged, suite_json, task_file, with_earlier
+from sayso.run.suite import Judged, suite_json, with_earlier
 
 if TYPE_CHECKING:
     from sayso.feedback.store import Store
@@ -32,8 +34,21 @@ PARTS = ("refusals", "doubt", "open")
 _T = TypeVar("_T")
 
 
-def asked_behaviour(parts: tuple[str, ...], data: Path | None, limit: int) -> AskedSuite:
-    """Return what is asked; its tasks are named like the parts, and those whose files are missing are left out.
+@dataclass(frozen=True)
+class AskedBehaviour:
+    """What is asked."""
+
+    parts: tuple[str, ...]
+    """Those of `PARTS` that can be asked."""
+    data: Path | None
+    missing: tuple[str, ...]
+    """Those that were wanted and have no file."""
+    limit: int
+    """Maximum number of prompts of each kind; 0 = all."""
+
+
+def asked_behaviour(parts: tuple[str, ...], data: Path | None, limit: int) -> AskedBehaviour:
+    """Return what is asked; parts whose files are missing are left out.
 
     Raises `UserError` for an unknown part, a data folder that is none, and if nothing is left.
     """
@@ -51,11 +66,10 @@ def asked_behaviour(parts: tuple[str, ...], data: Path | None, limit: int) -> As
                 "xstest*.jsonl with the columns prompt and label; there is none."
             )
         wanted, missing = wanted[1:], ("refusals",)
-    tasks = tuple(Task(name, "") for name in wanted)
-    return AskedSuite(BEHAVIOUR, tasks, data or Path(), missing, limit)
+    return AskedBehaviour(tuple(wanted), data, missing, limit)
 
 
-def evaluate_behaviour(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
+def evaluate_behaviour(life: Life, judged: Judged, asked: AskedBehaviour, store: str | None = None) -> dict[str, Any]:
     """Measure a model, print the results, and write them to `runs/evaluate-NAME/behaviour.json`."""
     require("sqlalchemy", "serve")
     require("langdetect", "judge")
@@ -65,17 +79,18 @@ def evaluate_behaviour(life: Life, judged: Judged, asked: AskedSuite, store: str
     work_in(path.parent)
     kept = Store(store or life.store)
     try:
-        results = [found for task in asked.tasks for found in _part(task.name, judged, asked, kept)]
+        results = [found for name in asked.parts for found in _part(name, judged, asked, kept)]
     finally:
         kept.close()
-    scores = suite_json(judged, asked, results)
+    tasks = {found.task.name: found.as_dict() for found in results}
+    scores = suite_json(judged, BEHAVIOUR, asked.limit, asked.missing, tasks)
     write_json(path, with_earlier(path, scores), sealed=True)
     show_behaviour(judged, asked, results)
     say(f"Wrote {path}.")
     return scores
 
 
-def _part(name: str, judged: Judged, asked: AskedSuite, store: "Store") -> Iterator[TaskResult]:
+def _part(name: str, judged: Judged, asked: AskedBehaviour, store: "Store") -> Iterator[TaskResult]:
     """Yield the results of one part."""
     from sayso.feedback.evaluations import KeptAnswers
 
@@ -83,7 +98,7 @@ def _part(name: str, judged: Judged, asked: AskedSuite, store: "Store") -> Itera
         return [items[number] for number in chosen(len(items), asked.limit)]
 
     if name == "refusals":
-        file = contrasts_file(asked.data)
+        file = contrasts_file(asked.data) if asked.data else None
         assert file is not None, "refusals are asked only if their file is there"
         contrasts = few(read_contrasts(file))
         with Progress(len(contrasts), "refusals: prompt") as line:
@@ -95,7 +110,7 @@ def _part(name: str, judged: Judged, asked: AskedSuite, store: "Store") -> Itera
             memory = KeptAnswers(store, judged.fingerprint, "open questions")
             yield from open_replies(judged.responder, questions, memory, _counting(line))
     else:
-        files = {name: task_file(asked.data, Task(name, file)) for name, file in FILES.items()}
+        files = {name: task_file(asked.data, Task(name, file)) for name, file in FILES.items()} if asked.data else {}
         sources = {"smallworld": world_questions()}
         sources |= {name: file_questions(read_items(file)) for name, file in files.items() if file}
         for source, checkable in sources.items():
@@ -121,9 +136,9 @@ def _counting(line: Progress) -> Callable[[int], None]:
     return show
 
 
-def show_behaviour(judged: Judged, asked: AskedSuite, results: list[TaskResult]) -> None:
+def show_behaviour(judged: Judged, asked: AskedBehaviour, results: list[TaskResult]) -> None:
     """Print a table with a row for each score."""
-    table = Table("behaviour", "score", "mean", "95 % interval", "of", title=f"{judged.name}: {asked.name}")
+    table = Table("behaviour", "score", "mean", "95 % interval", "of", title=f"{judged.name}: {BEHAVIOUR}")
     for found in results:
         for place, (name, value) in enumerate(found.scores.items()):
             ends = "" if value.low != value.low else f"{value.low:.3f} to {value.high:.3f}"

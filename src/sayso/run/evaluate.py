@@ -13,7 +13,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
-from sayso.base.log import act_log, say
+from sayso.base.log import Progress, act_log, say
 from sayso.base.made import work_in
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed, Tokens
 from sayso.judge.baselines.measure import Scores, baselines
@@ -22,11 +22,12 @@ from sayso.judge.likelihood.continuations import ModelScorer
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.judge.statistics.estimate import estimate
 from sayso.judge.talks import held_talks, talks_json
+from sayso.judge.tasks.asked import asked_suite
 from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.reply.conversation import Replier
 from sayso.run.behaviour import asked_behaviour, evaluate_behaviour
-from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
+from sayso.run.suite import Judged, evaluate_suite, local_model, served_model
 from sayso.run.texts import ReadAs, evaluate_texts
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
@@ -55,17 +56,19 @@ class Evaluate(Options):
     stride: Positive | None = None
     """Tokens from one window of --text to the next; smaller is slower, with more context. Default: half a window."""
     suite: str | None = None
-    """Tasks instead of the life's own evaluation: core, blimp, small, generated, behaviour, or a .toml file."""
+    """Tasks instead of the life's own evaluation: core, blimp, small, generated, code, behaviour, or a .toml file."""
     tasks: tuple[str, ...] = ()
-    """Names of the tasks of the suite to ask. Default: all whose files exist."""
+    """Names of the tasks of the suite to ask; NAME@REVISION = a revision of its data set. Default: all that exist."""
     data: Path | None = None
-    """Folder below which the files of the suite's tasks are. Default: that of the .toml file."""
+    """Folder below which the files of the suite's tasks are. Default: that of the .toml file, or else the hub."""
     limit: Count = 0
     """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
     store: str | None = None
     """Database of the answers to a suite, a path or an address. Default: that of the life."""
     contamination: bool = False
     """Search the life's training text for the items of a suite, and report the scores without those found."""
+    allow_code: bool = False
+    """Run the programs that the model writes for the suite code, in a sandbox."""
     endpoint: str | None = None
     """Address of a server with OpenAI's API, such as http://127.0.0.1:8000/v1, to score its MODEL on a suite."""
     key: str | None = None
@@ -92,7 +95,7 @@ def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
     _check_apart(options)
     if options.suite is not None:
-        return _evaluate_suite(options, options.suite)
+        return _evaluate_behaviour(options) if options.suite == BEHAVIOUR else _evaluate_suite(options, options.suite)
     if options.text:
         return _evaluate_texts(options)
     if options.split not in ("val", "test"):
@@ -143,14 +146,14 @@ def _next_sentence(replier: Replier, life: Life, options: Evaluate) -> Scores | 
 
 def _check_apart(options: Evaluate) -> None:
     """Raise `UserError` for options of another kind of evaluation than the one that was asked for."""
-    of_suite = ("tasks", "data", "limit", "store", "contamination", "endpoint", "key")
+    of_suite = ("tasks", "data", "limit", "store", "contamination", "allow_code", "endpoint", "key")
     for names, needed, example in (
         (of_suite, "suite", "--suite small"),
         (("window", "stride"), "text", "--text book.txt"),
     ):
         given = [name for name in names if getattr(options, name)]
         if given and not getattr(options, needed):
-            raise UserError(f"--{given[0]} requires --{needed}, such as {example}.")
+            raise UserError(f"--{given[0].replace('_', '-')} requires --{needed}, such as {example}.")
     if options.text and options.suite is not None:
         raise UserError("--text and --suite are two evaluations; run sayso evaluate once with each.")
 
@@ -167,22 +170,33 @@ def _evaluate_texts(options: Evaluate) -> Scores:
 def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     """Score a model on a suite of tasks."""
     life = Life(options.life)
-    if suite == BEHAVIOUR:
-        asked = asked_behaviour(options.tasks, options.data, options.limit)
-        if options.contamination:
-            raise UserError("--contamination searches for the items of tasks; --suite behaviour has none. Omit it.")
-    else:
-        asked = asked_suite(suite, options.tasks, options.data, options.limit)
-    if options.endpoint is not None:
-        judged = served_model(options.endpoint, options.model, options.key)
-    elif options.key is not None:
-        raise UserError("--key requires --endpoint, the address of the server that it is for.")
-    else:
-        folder = resolve_model(life, options.model)
-        judged = local_model(folder, name_apart(life, folder), options.device)
-        if suite == BEHAVIOUR and not judged.converses:
-            raise UserError(f"--suite behaviour needs a model with a chat template; '{options.model}' has none.")
+    with Progress(None, "hub: data set") as line:
+        asked = asked_suite(
+            suite, options.tasks, options.data, options.limit, execute=options.allow_code, progress=line.update
+        )
+    judged = _judged(options, life)
     with act_log(life, "evaluate", judged.name, replace(options, key=None)):
-        if suite == BEHAVIOUR:
-            return evaluate_behaviour(life, judged, asked, options.store)
         return evaluate_suite(life, judged, asked, options.store, contamination=options.contamination)
+
+
+def _evaluate_behaviour(options: Evaluate) -> Scores:
+    """Measure how a model behaves in conversations."""
+    life = Life(options.life)
+    asked = asked_behaviour(options.tasks, options.data, options.limit)
+    if options.contamination:
+        raise UserError("--contamination searches for the items of tasks; --suite behaviour has none. Omit it.")
+    judged = _judged(options, life)
+    if not judged.converses:
+        raise UserError(f"--suite behaviour needs a model with a chat template; '{options.model}' has none.")
+    with act_log(life, "evaluate", judged.name, replace(options, key=None)):
+        return evaluate_behaviour(life, judged, asked, options.store)
+
+
+def _judged(options: Evaluate, life: Life) -> Judged:
+    """Open the model of the life, or behind the server, that a suite is given to."""
+    if options.endpoint is not None:
+        return served_model(options.endpoint, options.model, options.key)
+    if options.key is not None:
+        raise UserError("--key requires --endpoint, the address of the server that it is for.")
+    folder = resolve_model(life, options.model)
+    return local_model(folder, name_apart(life, folder), options.device)

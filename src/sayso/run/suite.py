@@ -3,7 +3,7 @@
 The part of `sayso evaluate` with `--suite`. Answers that the store has are not asked for again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as hash_of
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError, nearest, require
+from sayso.base.errors import require
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import Life, name_from
 from sayso.base.log import Progress, say
@@ -23,13 +23,12 @@ from sayso.judge.likelihood.continuations import ModelScorer, Scorer
 from sayso.judge.likelihood.endpoint_scorer import EndpointScorer
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.asked import Asked, AskedSuite
 from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
-from sayso.judge.tasks.own import own_tasks
-from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
-from sayso.judge.tasks.suites import BLIMP, CORE, check_suite, suite
-from sayso.judge.tasks.task import GENERATED, Task, chosen
+from sayso.judge.tasks.suites import BLIMP, CORE
+from sayso.judge.tasks.task import GENERATED, chosen
 from sayso.reply.conversation import Replier
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model
@@ -50,52 +49,6 @@ class Judged:
     responder: Responder
     converses: bool = True
     """Whether it has a chat template."""
-
-
-@dataclass(frozen=True)
-class AskedSuite:
-    """The tasks of a suite, as asked."""
-
-    name: str
-    tasks: tuple[Task, ...]
-    data: Path
-    missing: tuple[str, ...]
-    """Names of tasks without a file below the data folder."""
-    limit: int
-    """Maximum number of items a task; 0 = all."""
-
-
-def asked_suite(name: str, wanted: Sequence[str], data: Path | None, limit: int) -> AskedSuite:
-    """Return a suite's tasks whose files exist, all of them or those wanted.
-
-    Raises `UserError` for an unknown suite or task, a missing data folder, and if no file is found.
-    """
-    own = Path(name) if name.endswith(".toml") else None
-    if own is None:
-        check_suite(name)
-    if own is None and data is None:
-        raise UserError(f"--suite {name} needs --data, the folder with its files; got none.")
-    folder = data if data is not None else (own or Path()).parent
-    if not folder.is_dir():
-        raise UserError(f"--data must be a folder; '{folder}' is none.")
-    tasks = own_tasks(own) if own else suite(name, folder)
-    known = [task.name for task in tasks]
-    for one in wanted:
-        if one not in known:
-            raise UserError(f"--tasks must be tasks of the suite '{name}'; got '{one}'.{nearest(one, known)}")
-    chosen_tasks = [task for task in tasks if not wanted or task.name in wanted]
-    found = [task for task in chosen_tasks if task_file(folder, task)]
-    if not found:
-        files = ", ".join(dict.fromkeys(task.file for task in chosen_tasks)) or "a folder 'blimp' of .jsonl files"
-        raise UserError(f"The data of the suite '{name}' must be below '{folder}'; found none of {files}.")
-    missing = tuple(task.name for task in chosen_tasks if task not in found)
-    return AskedSuite(name, tuple(found), folder, missing, limit)
-
-
-def task_file(folder: Path, task: Task) -> Path | None:
-    """Return the file of a task: by its path below the folder, or by its name anywhere below."""
-    direct = folder / task.file
-    return direct if direct.is_file() else next(iter(sorted(folder.rglob(Path(task.file).name))), None)
 
 
 def fingerprint_of(folder: Path) -> str:
@@ -132,23 +85,25 @@ def evaluate_suite(
     work_in(path.parent)
     kept = Store(store or life.store)
     try:
-        results = [_result(judged, asked, task, kept, life if contamination else None) for task in asked.tasks]
+        results = [_result(judged, asked, one, kept, life if contamination else None) for one in asked.tasks]
     finally:
         kept.close()
-    scores = suite_json(judged, asked, results)
+    tasks = {
+        found.task.name: found.as_dict() | {"source": one.source, "revision": one.revision}
+        for found, one in zip(results, asked.tasks, strict=True)
+    }
+    scores = suite_json(judged, asked.name, asked.limit, asked.missing, tasks) | _means(asked.name, results)
     write_json(path, with_earlier(path, scores), sealed=True)
     show_suite(judged, asked, results)
     say(f"Wrote {path}.")
     return scores
 
 
-def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store", searched: Life | None) -> TaskResult:
+def _result(judged: Judged, asked: AskedSuite, one: Asked, store: "Store", searched: Life | None) -> TaskResult:
     """Ask the items of one task, except those that the store has answers to."""
     from sayso.feedback.evaluations import KeptAnswers
 
-    file = task_file(asked.data, task)
-    assert file is not None, "only tasks with a file are asked"
-    items = read_items(file)
+    task, items = one.task, one.items()
     numbers = chosen(len(items), asked.limit)
     done = 0
     with Progress(len(numbers), f"{task.name}: item") as line:
@@ -160,7 +115,7 @@ def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store", searc
 
         memory = KeptAnswers(store, judged.fingerprint, task.name)
         if task.metric in GENERATED:
-            answers = generate_answers(judged.responder, task, items, numbers, memory, show)
+            answers = generate_answers(judged.responder, task, items, numbers, memory, show, execute=asked.execute)
         else:
             answers = answer_items(judged.scorer, task, items, numbers, memory, show)
     known = None
@@ -170,22 +125,27 @@ def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store", searc
     return result_of(task, items, numbers, answers, known)
 
 
-def suite_json(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> dict[str, Any]:
-    """Return the results as JSON-ready data."""
-    scores: dict[str, Any] = {
+def suite_json(
+    judged: Judged, name: str, limit: int, missing: Sequence[str], tasks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the results of tasks as JSON-ready data."""
+    return {
         "model": judged.name,
         "fingerprint": judged.fingerprint,
-        "suite": asked.name,
-        "limit": asked.limit,
-        "missing": list(asked.missing),
-        "tasks": {found.task.name: found.as_dict() for found in results},
+        "suite": name,
+        "limit": limit,
+        "missing": list(missing),
+        "tasks": dict(tasks),
     }
-    if asked.name == BLIMP:
-        scores["blimp"] = blimp_mean(results).as_dict()
-    if asked.name == "core":
-        scores["core"] = core_mean(results).as_dict()
-        scores["core_older"] = core_mean(results, older=True).as_dict()
-    return scores
+
+
+def _means(name: str, results: Sequence[TaskResult]) -> dict[str, Any]:
+    """Return the means over the tasks of a suite that has one."""
+    if name == BLIMP:
+        return {"blimp": blimp_mean(results).as_dict()}
+    if name == "core":
+        return {"core": core_mean(results).as_dict(), "core_older": core_mean(results, older=True).as_dict()}
+    return {}
 
 
 def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
@@ -239,9 +199,8 @@ def _unseen(found: TaskResult, unseen: Estimate) -> str:
 
 def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
     """Return a sentence for each thing that limits how the results can be read."""
-    notes = [f"Left out, because their files are not below '{asked.data}': {', '.join(asked.missing)}."] * bool(
-        asked.missing
-    )
+    why = f"their files are not below '{asked.data}'" if asked.data else "the hub has no data set in their form"
+    notes = [f"Left out, because {why}: {', '.join(asked.missing)}."] * bool(asked.missing)
     for words, count in (
         ("had a context that was too long and lost its beginning", sum(found.cut for found in results)),
         ("have a token across the border of context and continuation", sum(found.merged for found in results)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, Question
+from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, Programming, Question
 from sayso.text.clean import clean
 from sayso.text.decontaminate import ngram_sets
 from sayso.text.ngrams import Hashes, ngram_hashes, word_hashes
@@ -24,7 +24,7 @@ def text_of(item: Item) -> str:
         return f"{item.query} {item.choices[item.gold]}"
     if isinstance(item, Completion):
         return f"{item.context} {item.continuation}"
-    if isinstance(item, Question | Instructed):
+    if isinstance(item, Question | Instructed | Programming):
         return item.prompt
     return f"{item.contexts[item.gold]} {item.continuation}"
 

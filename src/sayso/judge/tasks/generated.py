@@ -1,4 +1,4 @@
-"""Generate the answers of a task and score them: exact match, F1, final number, or IFEval's instructions.
+"""Generate the answers of a task and score them: exact match, F1, final number, IFEval's instructions, or tests.
 
 Takes anything that replies to prompts, a model here or a server; like `answer_items`, keeps answers some at a time.
 """
@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from sayso.base.errors import UserError
 from sayso.judge.answers.ifeval import judge_row
 from sayso.judge.answers.number import gsm8k
+from sayso.judge.answers.sandbox import run_program
 from sayso.judge.answers.text import squad1
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Question
+from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Programming, Question
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.task import Task, prompt_hash, prompt_of
 from sayso.reply.conversation import Replier
@@ -21,6 +23,9 @@ from sayso.text.document import Messages
 
 _AT_ONCE = 32  # items answered between two writes
 _LINE = ("\n",)  # where an answer as plain text ends
+_FUNCTION = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""Where a function ends, as on HumanEval (Chen et al. 2021): at the next unindented line of these kinds."""
+_MOST_STOPS = 4  # that OpenAI's API takes
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class ModelResponder:
         room = replier.context - task.max_tokens
         sizes = [len(replier.prompt_ids(talk) if chat else replier.text_ids(talk[0]["content"])) for talk in talks]
         fits = [number for number, size in enumerate(sizes) if size <= room]
-        sampling = Sampling(temperature=0, max_tokens=task.max_tokens, stop=() if task.chat else _LINE)
+        sampling = Sampling(temperature=0, max_tokens=task.max_tokens, stop=() if task.chat else stops(task))
         if not fits:
             found = []
         elif chat:
@@ -90,8 +95,9 @@ class EndpointResponder:
         def one(prompt: str) -> str:
             if task.chat:
                 return self.endpoint.chat([{"role": "user", "content": prompt}], **settings)
-            body = {"model": self.endpoint.model, "prompt": prompt, "stop": list(_LINE), **settings}
-            return str(self.endpoint.post("/completions", body)["choices"][0]["text"])
+            ends = stops(task)
+            body = {"model": self.endpoint.model, "prompt": prompt, "stop": list(ends[:_MOST_STOPS]), **settings}
+            return cut_at(str(self.endpoint.post("/completions", body)["choices"][0]["text"]), ends)
 
         with ThreadPoolExecutor(self.at_once) as pool:
             return list(pool.map(one, prompts))
@@ -106,6 +112,16 @@ class EndpointResponder:
             return list(pool.map(one, conversations))
 
 
+def stops(task: Task) -> tuple[str, ...]:
+    """Return the texts before which an answer as plain text ends."""
+    return _FUNCTION if task.metric == "pass_at_1" else _LINE
+
+
+def cut_at(text: str, ends: Sequence[str]) -> str:
+    """Return the text before the first of the ends."""
+    return text[: min([text.find(end) for end in ends if end in text], default=len(text))]
+
+
 def generate_answers(
     responder: Responder,
     task: Task,
@@ -113,12 +129,22 @@ def generate_answers(
     asked: Sequence[int],
     memory: Memory | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    execute: bool = False,
 ) -> list[Answer]:
-    """Return the answers to the items numbered `asked`; arguments as in `answer_items`."""
+    """Return the answers to the items numbered `asked`; arguments as in `answer_items`.
+
+    `execute` allows programs that a model wrote to be run, in the sandbox. Raises `UserError` if one has to be without.
+    """
     prompts = [prompt_of(task, items, number) for number in asked]
-    marks = [prompt_hash(prompt, task) for prompt in prompts]
+    wanted = [items[number].item for number in asked]
+    marks = [prompt_hash(_asked(prompt, item), task) for prompt, item in zip(prompts, wanted, strict=True)]
 
     def answer(places: list[int]) -> list[Answer]:
+        if not execute and any(isinstance(wanted[place], Programming) for place in places):
+            raise UserError(
+                f"Scoring '{task.name}' runs what a model wrote, in a sandbox; pass execute=True to allow it."
+            )
         texts = responder.respond([prompts[place] for place in places], task)
         return [
             generated_answer(task, items[asked[place]], marks[place], text)
@@ -129,8 +155,16 @@ def generate_answers(
     return answer_new(named, answer, _AT_ONCE, memory, progress)
 
 
+def _asked(prompt: str, item: Item) -> object:
+    """Return what tells a question from others: its prompt, and a program's tests."""
+    return [prompt, item.problem.test, item.problem.entry_point] if isinstance(item, Programming) else prompt
+
+
 def generated_answer(task: Task, item: NumberedItem, mark: str, text: str | None) -> Answer:
-    """Return the answer that a generated text amounts to; None, for a prompt that was too long, is a wrong one."""
+    """Return the answer that a generated text amounts to; None, for a prompt that was too long, is a wrong one.
+
+    A program is run, in the sandbox.
+    """
     scores = text_scores(task, item.item, text or "")
     right = scores[task.metric]
     return Answer(
@@ -146,7 +180,9 @@ def text_scores(task: Task, item: Item, text: str) -> dict[str, float]:
     if isinstance(item, Instructed):
         followed = judge_row(item.row, text)
         return {"ifeval": float(all(followed.strict)), "ifeval_loose": float(all(followed.loose))}
-    assert isinstance(item, Question), "prompts are made of questions and instructions only"
+    if isinstance(item, Programming):
+        return {"pass_at_1": float(run_program(item.problem.program(text)).passed)}
+    assert isinstance(item, Question), "prompts are made of questions, instructions and programs only"
     if task.metric in ("number", "number_strict"):
         number = gsm8k(text, item.answers[0])
         return {"number": float(number.flexible), "number_strict": float(number.strict)}

@@ -1,4 +1,4 @@
-"""The items of a task: one row each, of one of five kinds.
+"""The items of a task: one row each, of one of six kinds.
 
 A row is checked as it is read: an error names the file and the line.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.json_words import json_shown
+from sayso.judge.answers.code import COLUMNS, CodeProblem
 from sayso.judge.answers.ifeval import check_row
 
 
@@ -55,7 +56,15 @@ class Instructed:
     """The row as it is published, with `instruction_id_list` and `kwargs`."""
 
 
-Item = Choices | Schema | Completion | Question | Instructed
+@dataclass(frozen=True)
+class Programming:
+    """The beginning of a function, whose rest is generated and run with its tests, a row of HumanEval."""
+
+    prompt: str
+    problem: CodeProblem
+
+
+Item = Choices | Schema | Completion | Question | Instructed | Programming
 
 
 def has_equal_options(item: Item) -> bool:
@@ -93,6 +102,8 @@ def item_of(row: Mapping[str, Any]) -> Item:
     if "instruction_id_list" in row:
         check_row(row)
         return Instructed(_text(row, "prompt"), dict(row))
+    if "entry_point" in row:
+        return Programming(_text(row, "prompt"), CodeProblem.from_row({name: _text(row, name) for name in COLUMNS}))
     if "answer" in row or "answers" in row:
         prompt = _text(row, next((name for name in ("prompt", "context", "question") if name in row), "prompt"))
         aliases = row.get("aliases") or row.get("answers") or ()

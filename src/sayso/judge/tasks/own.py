@@ -56,6 +56,8 @@ def _task(path: Path, row: Any) -> Task:
     metrics = get_args(Metric)
     if row.get("metric", "acc") not in metrics:
         raise UserError(f"'metric' must be one of {', '.join(metrics)}; got '{row['metric']}' in '{path}'.")
+    if row.get("metric") == "pass_at_1" and (row.get("chat") or row.get("shots")):
+        raise UserError(f"A task with the metric pass_at_1 completes programs; it has no chat and no shots ('{path}').")
     if row.get("max_tokens", 1) < 1:
         raise UserError(f"'max_tokens' must be at least 1; got {row['max_tokens']} in '{path}'.")
     if row.get("shots", 0) < 0 or not row.get("baseline", 0) < 1 or not row.get("older_baseline", 0) < 1:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
+from sayso.judge.tasks.hub_sets import PHENOMENA
 from sayso.judge.tasks.task import Task
 
 _ANSWER = "\nAnswer: "
@@ -72,7 +73,8 @@ GENERATED = (
     Task("squad", "squad_dev.json", 1, metric="f1", max_tokens=24),
     Task("coqa", "coqa_sample.json", metric="f1", max_tokens=24),
 )
-SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL, "generated": GENERATED}
+CODE = (Task("humaneval", "human_eval.jsonl", metric="pass_at_1", max_tokens=512),)
+SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL, "generated": GENERATED, "code": CODE}
 BLIMP = "blimp"
 BEHAVIOUR = "behaviour"
 NAMES = (*SUITES, BLIMP, BEHAVIOUR)
@@ -86,10 +88,14 @@ def check_suite(name: str) -> None:
         )
 
 
-def suite(name: str, data: Path) -> tuple[Task, ...]:
-    """Return the tasks of a suite; BLiMP has one for each file of minimal pairs below the data folder."""
+def suite(name: str, data: Path | None = None) -> tuple[Task, ...]:
+    """Return the tasks of a suite; BLiMP has one for each file of minimal pairs below the data folder, if one is given.
+
+    Without a folder they are the published ones.
+    """
     check_suite(name)
     if name == BLIMP:
-        files = [path for path in sorted(data.rglob("*.jsonl")) if path.parent.name == BLIMP]
-        return tuple(Task(path.stem, path.name, baseline=0.5) for path in files)
+        files = [path for path in sorted(data.rglob("*.jsonl")) if path.parent.name == BLIMP] if data else []
+        names = PHENOMENA if data is None else [path.stem for path in files]
+        return tuple(Task(one, f"{one}.jsonl", baseline=0.5) for one in names)
     return SUITES[name]

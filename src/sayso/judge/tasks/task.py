@@ -14,14 +14,33 @@ from typing import Literal
 
 from sayso.base.errors import UserError
 from sayso.judge.likelihood.continuations import Continuation
-from sayso.judge.tasks.item import Choices, Completion, Instructed, Item, NumberedItem, Question, Schema
+from sayso.judge.tasks.item import (
+    Choices,
+    Completion,
+    Instructed,
+    Item,
+    NumberedItem,
+    Programming,
+    Question,
+    Schema,
+)
 
 Metric = Literal[
-    "acc", "acc_norm", "acc_token", "exact", "exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"
+    "acc",
+    "acc_norm",
+    "acc_token",
+    "exact",
+    "exact_match",
+    "f1",
+    "number",
+    "number_strict",
+    "ifeval",
+    "ifeval_loose",
+    "pass_at_1",
 ]
 Behaviour = Literal["complied", "refused", "kept", "no_loop", "same_language"]
 """The main scores of how a model behaves, see `judge/behaviour/`; no task of a file has them."""
-GENERATED = frozenset({"exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose"})
+GENERATED = frozenset({"exact_match", "f1", "number", "number_strict", "ifeval", "ifeval_loose", "pass_at_1"})
 """The metrics of generated answers; the others are of log-probabilities."""
 _EXAMPLES_SEED = 1234
 
@@ -41,7 +60,8 @@ class Task:
     """Text between examples."""
     metric: Metric | Behaviour = "acc"
     """The main score: acc (sum of log-probabilities), acc_norm (by byte), acc_token (by token) or exact (each token is
-    the likeliest); or, of a generated answer, exact_match, f1, number, number_strict, ifeval or ifeval_loose."""
+    the likeliest); or, of a generated answer, exact_match, f1, number, number_strict, ifeval, ifeval_loose or
+    pass_at_1 (the program passes its tests)."""
     baseline: float = 0.0
     """Score of a guess, for the centered score (score - baseline) / (1 - baseline)."""
     chat: bool = False
@@ -59,7 +79,7 @@ class Task:
 def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Continuation]:
     """Return what is scored for an item: one continuation for each of its options, or a single one."""
     item = items[index].item
-    if isinstance(item, Instructed):
+    if isinstance(item, Instructed | Programming):
         _shown(task, item)
     before = "".join(_shown(task, items[other].item) + task.separator for other in examples(task, len(items), index))
     if isinstance(item, Choices):
@@ -70,20 +90,20 @@ def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Con
         return [Continuation(before + context + task.delimiter, item.continuation) for context in item.contexts]
     if isinstance(item, Question):
         return [Continuation(before + item.prompt.rstrip() + task.delimiter, item.answers[0])]
-    assert isinstance(item, Completion), "instructions have been refused"
+    assert isinstance(item, Completion), "instructions and programs have been refused"
     return [Continuation(before + item.context.rstrip() + task.delimiter, item.continuation)]
 
 
 def prompt_of(task: Task, items: Sequence[NumberedItem], index: int) -> str:
     """Return the prompt of an item whose answer is generated, after its worked examples."""
     item = items[index].item
-    if isinstance(item, Instructed):
+    if isinstance(item, Instructed | Programming):
         return item.prompt
     before = "".join(_shown(task, items[other].item) + task.separator for other in examples(task, len(items), index))
     if not isinstance(item, Question):
         raise UserError(
-            f"The metric '{task.metric}' needs rows with a prompt and an answer, or those of IFEval; '{task.file}' has "
-            "others. Choose another metric."
+            f"The metric '{task.metric}' needs rows with a prompt and an answer, or those of IFEval or HumanEval; "
+            f"'{task.file}' has others. Choose another metric."
         )
     return before + item.prompt.rstrip() + task.delimiter.rstrip(" ")
 
@@ -103,7 +123,7 @@ def examples(task: Task, count: int, index: int) -> list[int]:
 
 
 def _shown(task: Task, item: Item) -> str:
-    """Return a worked example: an item with its right answer. Raises `UserError` for instructions, which have none."""
+    """Return a worked example: an item with its right answer. Raises `UserError` for a kind that has none."""
     if isinstance(item, Choices):
         return f"{item.query}{task.delimiter}{item.choices[item.gold]}" if item.query else item.choices[item.gold]
     if isinstance(item, Schema):
@@ -113,6 +133,10 @@ def _shown(task: Task, item: Item) -> str:
     if isinstance(item, Instructed):
         raise UserError(
             f"IFEval's prompts have no answers; the metric of '{task.name}' must be ifeval or ifeval_loose."
+        )
+    if isinstance(item, Programming):
+        raise UserError(
+            f"HumanEval's programs are run with their tests; the metric of '{task.name}' must be pass_at_1."
         )
     return f"{item.context.rstrip()}{task.delimiter}{item.continuation}"
 
