@@ -19,7 +19,7 @@ from sayso.judge.tasks.hub import hub_items
 from sayso.judge.tasks.hub_sets import PHENOMENA, SETS
 from sayso.judge.tasks.item import item_of
 from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.suites import BLIMP, NAMES, suite
+from sayso.judge.tasks.suites import BLIMP, SUITES, suite
 from sayso.run.suite import fingerprint_of
 from sayso.text import hub
 
@@ -225,7 +225,7 @@ def test_an_item_of_the_hub_is_the_item_of_the_public_file(
 def test_every_data_set_is_tested_and_belongs_to_a_task() -> None:
     """Each set's words are compared with a file's, those of BLiMP by one; and each is asked by a suite."""
     assert {file for file in SETS if file.partition(".")[0] not in PHENOMENA} == {*SAME} - {"transitive.jsonl"}
-    assert {*SETS} - {"arc_challenge.jsonl"} <= {task.file for name in NAMES for task in suite(name)}
+    assert {*SETS} - {"arc_challenge.jsonl"} <= {task.file for name in (*SUITES, BLIMP) for task in suite(name)}
     assert len(PHENOMENA) == len(suite(BLIMP)) == 67
 
 
