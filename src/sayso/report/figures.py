@@ -7,6 +7,7 @@ from typing import Any
 
 from sayso.judge.baselines import BASELINES
 from sayso.report.facts import TRAINED, Facts
+from sayso.report.knowledge import knowledge_figures
 
 _Data = dict[str, Any]
 
@@ -21,6 +22,8 @@ def report_figures(facts: Facts) -> _Data:
         found["baselines"] = {
             name: {kind: part["bpb"]["mean"] for kind, part in facts.baselines[name].items()} for name in BASELINES
         }
+    if known := knowledge_figures(facts.life):
+        found["knowledge"] = known
     if "resume" in facts.verify:
         found["resume"] = {"identical": facts.verify["resume"]["identical"]}
     if "export" in facts.verify:

@@ -9,6 +9,7 @@ from sayso.report.baselines import baselines
 from sayso.report.board import leaderboard
 from sayso.report.facts import Facts
 from sayso.report.inside import inside
+from sayso.report.knowledge import knowledge
 from sayso.report.learning import learning
 from sayso.report.markup import counted, listing, source_name
 from sayso.report.provenance import cost, data, lineage, tokenizers, verification
@@ -20,6 +21,7 @@ SECTIONS = (
     baselines,
     scores,
     talks,
+    knowledge,
     leaderboard,
     samples,
     learning,

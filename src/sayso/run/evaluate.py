@@ -7,6 +7,7 @@ prompted in the chat layout too, so that the effect of fine-tuning is visible.
 
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -15,9 +16,10 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import work_in
-from sayso.base.ranges import Count, Options, Positive, Questions, Seed, Tokens
+from sayso.base.ranges import Count, Options, Positive, Questions, Range, Seed, Tokens
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
+from sayso.judge.knowledge.ask import Asking
 from sayso.judge.likelihood.continuations import ModelScorer
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.judge.statistics.estimate import estimate
@@ -27,6 +29,8 @@ from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_s
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.reply.conversation import Replier
 from sayso.run.behaviour import asked_behaviour, evaluate_behaviour
+from sayso.run.knowledge import NAME as KNOWLEDGE
+from sayso.run.knowledge import asked_in_messages, check_groups, evaluate_knowledge
 from sayso.run.suite import Judged, evaluate_suite, local_model, served_model
 from sayso.run.texts import ReadAs, evaluate_texts
 from sayso.token.load import load as load_tokenizer
@@ -38,6 +42,7 @@ from sayso.weights.tensors import weights_file
 BYTES_PER_QUESTION = 2_000  # of held-out text that is searched for documents with enough sentences
 ASKED = ("n", "seed", "split", "text_bytes", "conversations", "next_sentences")
 """Options that an evaluation depends on, besides the model and the text."""
+Samples = Annotated[int, Range(2, 1000)]
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,11 @@ class Evaluate(Options):
     stride: Positive | None = None
     """Tokens from one window of --text to the next; smaller is slower, with more context. Default: half a window."""
     suite: str | None = None
-    """Tasks instead of the life's own evaluation: core, blimp, small, generated, code, behaviour, or a .toml file."""
+    """Tasks instead of the life's own: core, blimp, small, generated, code, behaviour, knowledge, or a .toml file."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks of the suite to ask; NAME@REVISION = a revision of its data set. Default: all that exist."""
     data: Path | None = None
-    """Folder below which the files of the suite's tasks are. Default: that of the .toml file, or else the hub."""
+    """Folder of a suite's files (default: that of the .toml file, or the hub); of knowledge, a file, folder or wiki."""
     limit: Count = 0
     """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
     store: str | None = None
@@ -74,7 +79,9 @@ class Evaluate(Options):
     key: str | None = None
     """Key of the server. Default: the environment variable SAYSO_ENDPOINT_KEY."""
     n: Questions = 60
-    """Questions per small-world task family; 0 = none."""
+    """Questions per small-world task family (0 = none), or per group of the suite knowledge."""
+    samples: Samples = 6
+    """Sampled replies to each question of the suite knowledge."""
     text_bytes: Positive = 100_000
     """Approximate amount of held-out text of each kind, in bytes."""
     baseline_bytes: Count = 64_000_000
@@ -94,6 +101,8 @@ class Evaluate(Options):
 def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
     _check_apart(options)
+    if options.suite == KNOWLEDGE:
+        return _evaluate_knowledge(options)
     if options.suite is not None:
         return _evaluate_behaviour(options) if options.suite == BEHAVIOUR else _evaluate_suite(options, options.suite)
     if options.text:
@@ -200,3 +209,24 @@ def _judged(options: Evaluate, life: Life) -> Judged:
         raise UserError("--key requires --endpoint, the address of the server that it is for.")
     folder = resolve_model(life, options.model)
     return local_model(folder, name_apart(life, folder), options.device)
+
+
+def _evaluate_knowledge(options: Evaluate) -> Scores:
+    """Ask a model about facts, and measure whether it knows what it knows."""
+    given = [name for name in ("limit", "store", "contamination", "endpoint", "key") if getattr(options, name)]
+    if given:
+        raise UserError(
+            f"--{given[0]} does not apply to --suite {KNOWLEDGE}, which asks a model on this machine for samples and "
+            "probabilities; omit it (--n sets the number of questions)."
+        )
+    if not options.n:
+        raise UserError(f"--suite {KNOWLEDGE} needs at least one question per group; got --n 0.")
+    check_groups(options.tasks)
+    life = Life(options.life)
+    folder = resolve_model(life, options.model)
+    name = name_apart(life, folder)
+    chat = asked_in_messages(folder, load_tokenizer(folder).chat_template is not None)
+    corpus = None if options.data is None else str(options.data)
+    with act_log(life, "evaluate", name, options):
+        asking = Asking(options.samples, chat, options.seed)
+        return evaluate_knowledge(life, folder, name, asking, options.n, corpus, options.tasks, options.device)

@@ -78,13 +78,14 @@ SUITES: Mapping[str, tuple[Task, ...]] = {"core": CORE, "small": SMALL, "generat
 BLIMP = "blimp"
 BEHAVIOUR = "behaviour"
 NAMES = (*SUITES, BLIMP, BEHAVIOUR)
+KNOWN = (*NAMES, "knowledge")  # which has no tasks: its questions are made from a corpus
 
 
 def check_suite(name: str) -> None:
     """Raise `UserError` for an unknown suite."""
     if name not in NAMES:
         raise UserError(
-            f"--suite must be one of {', '.join(NAMES)}, or a .toml file; got '{name}'.{nearest(name, NAMES)}"
+            f"--suite must be one of {', '.join(KNOWN)}, or a .toml file; got '{name}'.{nearest(name, KNOWN)}"
         )
 
 
