@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
+from sayso.align.abstention import Abstention, abstention
 from sayso.align.replay import Replay
 from sayso.base.errors import UserError
 from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, say
-from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, SecondShare, Tokens
+from sayso.base.ranges import Epochs, Minutes, Positive, Questions, Repeats, Rows, Scale, SecondShare, Tokens
 from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import (
     MOST_HELD_OUT,
@@ -92,6 +93,10 @@ class Finetune(Adapting, ReadsRows):
     """Multiplier on the pre-training learning rates."""
     feedback_weight: Repeats = 4
     """Number of times each conversation that users corrected or liked is repeated."""
+    abstain: Questions = 0
+    """Questions about facts to ask the parent, several times each, to teach it to say if it does not know; 0 = none."""
+    abstain_data: str | None = None
+    """Source of these questions, such as wiki. Default: the prepared documents with a title."""
 
 
 class InstructionTuning(Tuning):
@@ -102,8 +107,11 @@ class InstructionTuning(Tuning):
     def __init__(self, start: Start, options: Finetune, sources: Sequence[Source]) -> None:
         super().__init__(start)
         self.options, self.rows = options, options.rows
+        if options.abstain_data is not None and not options.abstain:
+            raise UserError("--abstain-data requires --abstain, the number of questions, such as --abstain 300.")
         context = min(options.row_tokens, start.model.config.context)
-        self.data = _data(options, start.session.life, sources, start.tokenizer, context)
+        self.abstention = abstention(start, options.abstain, options.abstain_data) if options.abstain else None
+        self.data = _data(options, start.session.life, sources, start.tokenizer, context, self.abstention)
         self.batches = ChatBatches(self.data.train.conversations, options.rows, options.row_tokens, options.seed)
         self.row_tokens = self.batches.context + second_size(self.batches.context, options.replay)
         self.replay = Replay.open(start, options.replay, options.seed)
@@ -126,6 +134,7 @@ class InstructionTuning(Tuning):
             **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
             "held_out": len(data.held.conversations),
             "bad_rows": data.bad.facts(),
+            **({"abstain": dict(self.abstention.counts)} if self.abstention else {}),
             "judged": _judged(options, data.held.conversations, steps * options.rows * self.batches.context),
         }
 
@@ -171,10 +180,20 @@ class _Data:
     """Prompts to sample before, during and after training."""
 
 
-def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
-    """Read, hold out and lay out the conversations; report those longer than `tokens`."""
+def _data(
+    options: Finetune,
+    life: Life,
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    tokens: int,
+    more: Abstention | None,
+) -> _Data:
+    """Read, hold out and lay out the conversations, and those on abstention; report those longer than `tokens`."""
     bad = BadRows(options.bad_rows)
     talks, held = _read(options, life, sources, bad)
+    if more:
+        talks = [*talks, *more.train]
+        held = sorted([*held, *more.held], key=lambda talk: talk.key) if held else held  # mixed: see `_judged`
     split = options.long == "split"
     train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in (talks, held))
     report_rows(bad)

@@ -143,6 +143,8 @@ class Acts:
         replay: float = ...,
         rate: float = ...,
         feedback_weight: int = ...,
+        abstain: int = ...,
+        abstain_data: str | None = ...,
     ) -> Trained:
         """Fine-tune a model on conversations."""
     def reward(
@@ -423,6 +425,7 @@ class Acts:
         endpoint: str | None = ...,
         key: str | None = ...,
         n: int = ...,
+        samples: int = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,
         conversations: int = ...,

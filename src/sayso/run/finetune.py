@@ -40,7 +40,10 @@ def _session(options: Finetune, life: Life, sources: Sequence[Source], parent: P
     inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}
     if not sources:
         inputs |= {"chat": life.data("chat") / "train.jsonl", "chat-val": life.data("chat") / "val.jsonl"}
-    inputs |= {"text": life.data("text") / "manifest.json"} if options.replay else {}
+    inputs |= {"text": life.data("text") / "manifest.json"} if options.replay or options.abstain else {}
+    inputs |= (
+        {"facts": Path(options.abstain_data)} if options.abstain_data and Path(options.abstain_data).is_file() else {}
+    )
     inputs |= {"held_out": file} if (file := held_out_file(options.held_out)) else {}
     session = open_session(life, "finetune", options.name, options, inputs)
     return replace(session, inputs=session.inputs | {file.where: file.mark for file in files if "://" in file.where})
