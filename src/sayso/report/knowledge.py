@@ -12,9 +12,9 @@ from sayso.weights.models import models
 
 _Data = dict[str, Any]
 _GROUPS = {
-    "trained": "trained on",
-    "held_out": "held out",
-    "invented": "invented",
+    "trained": "about documents trained on",
+    "held_out": "about other documents",
+    "invented": "about invented subjects",
 }
 
 
@@ -34,9 +34,10 @@ def knowledge(facts: Facts) -> str:
         return ""
     intro = (
         "<p>Questions about facts, made by program from documents that the life trains on, from others, and about "
-        "subjects that do not exist, where only an “I don’t know” is right. Small numbers are 95&nbsp;% intervals.</p>"
+        "subjects that do not exist, where only an “I don’t know” is right. A dot is the share that is right, or, of "
+        "invented subjects, that abstained; small numbers are 95&nbsp;% intervals.</p>"
     )
-    heads = ("model", "questions", "right, 0 to 1", ">right", ">wrong", ">abstained", ">asked")
+    heads = ("model and questions", "0 to 1", ">right", ">wrong", ">abstained", ">asked")
     rows = [_row(model, group, part) for model, one in found.items() for group, part in one["tasks"].items()]
     newest = [model for model, one in found.items() if one["confidence"]][-1:]
     drawn = "".join(_drawn(model, found[model]["confidence"]) for model in newest)
@@ -69,7 +70,7 @@ def _row(model: str, group: str, part: _Data) -> tuple[str, ...]:
         _share(scores[mark]) if group != "invented" or mark != "right" else ""
         for mark in ("right", "wrong", "abstained")
     )
-    return escape(model), _GROUPS[group], marks, *numbers, f"{part['items']:,}"
+    return f"{escape(model)}<br><small>{_GROUPS[group]}</small>", marks, *numbers, f"{part['items']:,}"
 
 
 def _share(one: _Data) -> str:
@@ -102,10 +103,7 @@ def _panels(kind: str, part: _Data) -> str:
     risk = Line([(x, y) for x, y in part["curve"]], "smooth")
     reliability = plot([diagonal], dots, "confidence", "", f"Reliability of {kind}")
     curve = plot([corners, risk], None, "share answered", "", f"Risk and coverage of {kind}")
-    return (
-        f"<div><h4>{escape(kind)}: share that is right</h4>{reliability}</div>"
-        f"<div><h4>{escape(kind)}: share that is wrong</h4>{curve}</div>"
-    )
+    return f"<div><h4>{escape(kind)}: right</h4>{reliability}</div><div><h4>{escape(kind)}: wrong</h4>{curve}</div>"
 
 
 def _number(value: float | None) -> str:

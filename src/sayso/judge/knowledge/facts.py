@@ -124,9 +124,9 @@ def _person(title: str, found: re.Match[str], professions: tuple[str, ...]) -> I
 
 def _professions(rest: str) -> tuple[str, ...]:
     """Return the professions named in the list after "was an", before any clause about what the person did."""
-    listed = re.split(r" (?:who|whose|that|which|from|of|known|best|by|and the|in|during|for|with) |;", rest, maxsplit=1)[
-        0
-    ].lower()
+    listed = re.split(
+        r" (?:who|whose|that|which|from|of|known|best|by|and the|in|during|for|with) |;", rest, maxsplit=1
+    )[0].lower()
     return tuple(one for one in PROFESSIONS if re.search(rf"\b{one}\b", listed))
 
 
