@@ -64,11 +64,11 @@ def chosen(facts: Iterable[Fact], count: int, seed: int) -> list[Fact]:
     waiting = [iter(by_kind[kind]) for kind in sorted(by_kind, key=lambda kind: len(by_kind[kind])) if by_kind[kind]]
     while waiting and len(taken) < count:
         for one in tuple(waiting):
-            fact = next((fact for fact in one if fact.subject not in taken), None)
-            if fact is None:
+            new = next((fact for fact in one if fact.subject not in taken), None)
+            if new is None:
                 waiting.remove(one)
             elif len(taken) < count:
-                taken[fact.subject] = fact
+                taken[new.subject] = new
     return list(taken.values())
 
 

@@ -100,8 +100,8 @@ def risk_coverage(confidence: Values, right: Values) -> RiskCoverage:
     """Return the curve of a selective classifier, from the surest answer alone to all answers."""
     said, wrong = np.asarray(confidence, np.float64), 1 - np.asarray(right, np.float64)
     _, own, counts = np.unique(-said, return_inverse=True, return_counts=True)
-    mean = np.bincount(own, wrong, minlength=len(counts)) / counts if len(said) else counts
-    answered = np.arange(1, len(said) + 1)
+    mean = np.bincount(own, wrong, minlength=len(counts)) / counts
+    answered = np.arange(1, len(said) + 1, dtype=np.float64)
     return RiskCoverage(answered / max(1, len(said)), np.cumsum(np.repeat(mean, counts)) / answered)
 
 
