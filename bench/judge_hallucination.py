@@ -6,6 +6,7 @@ once, the seeds differ in the order of training. WORK keeps everything, so that 
 python -m bench.judge_hallucination LIFE WORK [MODEL]
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,7 @@ from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.held_out import held_out
+from sayso.judge.knowledge.ask import AskedFact
 from sayso.judge.scorecard import judge_tasks
 from sayso.judge.statistics.estimate import Estimate, estimate, paired
 from sayso.reply.conversation import Replier
@@ -140,12 +142,13 @@ def place_parent(parent: str, source: Path, life: Life) -> None:
         import_model(Import("smollm2", life=life.root))
 
 
-def exam(life: Life, name: str, samples: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def exam(life: Life, name: str, samples: int) -> tuple[dict[str, Any], list[AskedFact]]:
     """Return the figures of a model, and its replies."""
     scores = evaluate(Evaluate(
         name, life=life.root, suite="knowledge", n=QUESTIONS, samples=samples, device="cpu",
     ))  # fmt: skip
-    return scores, list(read_jsonl(life.run(f"evaluate-{name}") / "knowledge.jsonl"))[1:]
+    rows = list(read_jsonl(life.run(f"evaluate-{name}") / "knowledge.jsonl"))[1:]
+    return scores, [AskedFact.from_dict(row) for row in rows]
 
 
 def cost(life: Life, name: str) -> dict[str, list[float]]:
@@ -162,15 +165,15 @@ def cost(life: Life, name: str) -> dict[str, list[float]]:
     return found
 
 
-def marks(before: Sequence[dict[str, Any]], after: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
+def marks(before: Sequence[AskedFact], after: Sequence[Sequence[AskedFact]]) -> dict[str, Any]:
     """Return the share of each mark before and after, of questions about real and about invented subjects."""
     found: dict[str, Any] = {}
     for kind in ("real", "invented"):
-        chosen = [number for number, row in enumerate(before) if (row["group"] == "invented") == (kind == "invented")]
+        chosen = [number for number, row in enumerate(before) if (row.group == "invented") == (kind == "invented")]
         found[kind] = {
             mark: change(
-                [float(before[number]["mark"] == mark) for number in chosen],
-                [[float(rows[number]["mark"] == mark) for number in chosen] for rows in after],
+                [float(before[number].mark == mark) for number in chosen],
+                [[float(rows[number].mark == mark) for number in chosen] for rows in after],
             )
             for mark in ("right", "wrong", "abstained")
         }
@@ -180,7 +183,8 @@ def marks(before: Sequence[dict[str, Any]], after: Sequence[Sequence[dict[str, A
 def change(before: Sequence[float], after: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return a mean before and after, and the difference, paired by item; its value after is the mean of the seeds."""
     mean = np.mean(np.asarray(after, np.float64), axis=0)
-    figures = {"before": estimate(before), "after": estimate(mean), "gain": paired(mean, before)}
+    high = 1 if max(*before, *mean) <= 1 else math.inf
+    figures = {"before": estimate(before, 0, high), "after": estimate(mean, 0, high), "gain": paired(mean, before)}
     return {
         **{name: brief(one) for name, one in figures.items()},
         "seeds": [round(float(np.mean(one)), 4) for one in after],

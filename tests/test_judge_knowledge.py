@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from sayso.align.abstention import kind_of, lessons, practice
+from sayso.align.abstention import kind_of, lessons, mixed, practice
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
+from sayso.batch.conversations import TrainingConversation
 from sayso.cli.main import run
 from sayso.judge.knowledge.abstain import WORDINGS, abstains, wording
 from sayso.judge.knowledge.ask import AskedFact
@@ -122,6 +123,7 @@ def test_a_sentence_ends_at_its_mark_but_not_after_a_title_or_an_initial() -> No
 ZINC = Fact("number", "zinc", "What is the atomic number of zinc?", "The atomic number of zinc is", ("30",))
 HABER = Fact("who", "Fritz Haber", "Who was Fritz Haber?", "Fritz Haber was a", ("chemist", "scientist"))
 NATION = Fact("nationality", "Fritz Haber", "What nationality was Fritz Haber?", "He was a", ("german", "germany"))
+XINC = Fact("number", "xinc", "What is the atomic number of xinc?", "The atomic number of xinc is", ())
 MADE = Fact("who", "Bal Armstson", "Who was Bal Armstson?", "Bal Armstson was a", ())
 
 
@@ -140,6 +142,8 @@ MADE = Fact("who", "Bal Armstson", "Who was Bal Armstson?", "Bal Armstson was a"
         (NATION, "I don't know.", "abstained"),
         (MADE, "Bal Armstson was a chemist.", "wrong"),
         (MADE, "I have never heard of him.", "abstained"),
+        (XINC, "It is a metal.", "wrong"),
+        (XINC, "It is 30.", "wrong"),
         (HABER, "", "wrong"),
     ],
 )
@@ -169,6 +173,7 @@ def asked(fact: Fact, reply: str, samples: tuple[str, ...], group: str = "traine
 
 
 def test_confidences_are_shares_of_equal_claims() -> None:
+    assert asked(ZINC, "30", ("30", "31", "32", "33", "34", "35", "36")).certainty == pytest.approx(0, abs=1e-9)
     one = asked(ZINC, "It is 30.", ("30", "30", "It is 29.", "I don't know."))
     assert one.agreement == 0.5
     assert one.certainty == pytest.approx(1 - (0.5 * math.log(2) + 0.5 * math.log(4)) / math.log(4))
@@ -248,6 +253,15 @@ def test_lessons_follow_what_the_model_replied() -> None:
         ZINC.question: "It is 30.", NATION.question: wording(NATION.question), MADE.question: wording(MADE.question),
     }  # fmt: skip
     assert len({wording(f"What is {n}?") for n in range(200)}) == len(WORDINGS)
+
+
+def test_the_first_held_out_conversations_are_of_both_kinds() -> None:
+    """Only some may be evaluated, and `hold_out` takes ordinary ones with the lowest keys."""
+    talks = [TrainingConversation([{"role": "user", "content": f"{n}"}], (), "x", "") for n in range(400)]
+    ordinary, others = sorted(talks, key=lambda talk: talk.key)[:40], sorted(talks, key=lambda talk: talk.key)[-40:]
+    first = mixed(ordinary, others)[:20]
+    assert 4 <= sum(talk in others for talk in first) <= 16
+    assert mixed([], others) == []
 
 
 def test_practice_is_of_trained_documents_if_there_are_any() -> None:
@@ -373,6 +387,8 @@ def test_finetune_teaches_abstention_once_and_resumes_to_the_same_weights(
     assert counts["unknown"] + counts["known"] + counts["invented"] + counts["unclear"] >= 8
     assert counts["invented"] == 3
     assert derived["conversations"] + derived["held_out"] == 20 + counts["unknown"] + counts["invented"]
+    log = [row for row in read_jsonl(life.run("finetune-modest") / "run.jsonl") if row["event"] == "val"]
+    assert log[0]["step"] == 0
     kept = life.run("knowledge-tuned") / "practice.jsonl"
     before = kept.stat().st_mtime_ns
     assert run([*words, "--name", "again"]) == 0

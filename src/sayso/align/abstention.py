@@ -17,6 +17,7 @@ from sayso.base.lock import locked
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
 from sayso.batch.conversations import TrainingConversation
+from sayso.judge.held_out import rank
 from sayso.judge.knowledge.abstain import wording
 from sayso.judge.knowledge.ask import AskedFact, Asking, ask_facts
 from sayso.judge.knowledge.corpus import read_corpus
@@ -84,6 +85,14 @@ def lessons(asked: Sequence[AskedFact]) -> Abstention:
     kept = [talk for talk in unknown if not _is_held(talk)]
     kept += [talk for talk in sorted_["known"] if not _is_held(talk) for _ in range(copies)]
     return Abstention(tuple(kept), tuple(held), {**counts, "copies": copies})
+
+
+def mixed(held: Sequence[TrainingConversation], more: Sequence[TrainingConversation]) -> list[TrainingConversation]:
+    """Return held-out conversations of both kinds, none if nothing is held out.
+
+    Only the first may be evaluated, so they are shuffled, by another order than that by which `hold_out` chose some.
+    """
+    return sorted((*held, *more), key=lambda talk: rank(talk.key)) if held else []
 
 
 def kind_of(one: AskedFact) -> str:

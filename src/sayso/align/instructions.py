@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from sayso.align.abstention import Abstention, abstention
+from sayso.align.abstention import Abstention, abstention, mixed
 from sayso.align.replay import Replay
 from sayso.base.errors import UserError
 from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
@@ -193,7 +193,7 @@ def _data(
     talks, held = _read(options, life, sources, bad)
     if more:
         talks = [*talks, *more.train]
-        held = sorted([*held, *more.held], key=lambda talk: talk.key) if held else held  # mixed: see `_judged`
+        held = mixed(held, more.held)
     split = options.long == "split"
     train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in (talks, held))
     report_rows(bad)

@@ -64,9 +64,8 @@ class AskedFact:
     @property
     def certainty(self) -> float:
         """1 - semantic entropy / log k of the k samples: 1 if all claim the same, 0 if all differ."""
-        return 1 - semantic_entropy(clusters([claim_of(self.fact, one) for one in self.samples])) / math.log(
-            len(self.samples)
-        )
+        found = clusters([claim_of(self.fact, one) for one in self.samples])
+        return max(0.0, 1 - semantic_entropy(found) / math.log(len(found)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready data, with the mark."""

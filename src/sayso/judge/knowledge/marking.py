@@ -28,6 +28,8 @@ def mark(fact: Fact, reply: str) -> Mark:
     """Return the mark of a reply; one to a question without an answer is wrong unless it abstains."""
     if abstains(reply):
         return "abstained"
+    if not fact.answers:
+        return "wrong"
     claim = plain(first_sentence(reply))
     if fact.kind in ("year", "number"):
         numbers = re.findall(r"\d+", claim)
