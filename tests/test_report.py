@@ -372,6 +372,12 @@ def test_the_report_is_accessible(
     """axe-core finds no fault, and labels fit: with all sections or none, on a screen, on a phone in dark, in print."""
     complete, empty = reinforced(life, tmp_path), Life(tmp_path / "empty")
     assert run(["tokenizer", "compare", "--life", str(complete.root), "--vocab-size", "300"]) == 0
+    towns = [
+        {"title": f"{a}{b}", "text": f"{a}{b} is a town in Peru."} for a in ("Bel", "Kar") for b in ("ona", "ivar")
+    ]
+    write_jsonl(tmp_path / "towns.jsonl", towns)
+    about = ["--suite", "knowledge", "--data", str(tmp_path / "towns.jsonl"), "--samples", "2", "--device", "cpu"]
+    assert run(["evaluate", "tuned", "--life", str(complete.root), *about]) == 0
     empty.root.mkdir()
     for each in (complete, empty):
         report(Report(life=each.root))

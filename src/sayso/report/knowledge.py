@@ -93,7 +93,8 @@ def _drawn(model: str, confidence: _Data) -> str:
         "under the curve (lower is better), and how often a right answer is surer than a wrong one, and one about a "
         "real subject surer than one about an invented subject (0.5 is chance)."
     )
-    return f'<figure><div class="panels knows">{panels}</div>{table(heads, rows)}{caption(told)}</figure>'
+    title = f"<h3>Confidence of the {escape(model)} model</h3>"
+    return f'<figure>{title}<div class="panels knows">{panels}</div>{table(heads, rows)}{caption(told)}</figure>'
 
 
 def _panels(kind: str, part: _Data) -> str:
