@@ -35,6 +35,7 @@ _COMPANY = re.compile(
 )
 _ADJECTIVE = re.compile(r"(?:ly|ing|ed|est|[^m]ical|ous|ive|able|ible|ful|ic|ual|ial)$")
 _DONE = {"film": "released", "album": "released", "song": "released", "painting": "painted"}
+_LIST_END = re.compile(r" (?:who|whose|that|which|from|of|known|best|by|and the|in|during|for|with) |;")
 _SYMBOLS_LIKE_WORDS = frozenset(("i", "as", "he", "in", "at", "no", "am", "be"))
 
 
@@ -124,9 +125,7 @@ def _person(title: str, found: re.Match[str], professions: tuple[str, ...]) -> I
 
 def _professions(rest: str) -> tuple[str, ...]:
     """Return the professions named in the list after "was an", before any clause about what the person did."""
-    listed = re.split(
-        r" (?:who|whose|that|which|from|of|known|best|by|and the|in|during|for|with) |;", rest, maxsplit=1
-    )[0].lower()
+    listed = _LIST_END.split(rest, maxsplit=1)[0].lower()
     return tuple(one for one in PROFESSIONS if re.search(rf"\b{one}\b", listed))
 
 
