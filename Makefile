@@ -18,7 +18,7 @@ demo: $(VENV)/.demo ## Run every stage on a small model and serve it: make demo 
 	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
 
 test: $(VENV)/.dev ## Run the tests
-	$(VENV)/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	$(VENV)/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## Check style, types and the layer contract
 	$(VENV)/bin/ruff check .

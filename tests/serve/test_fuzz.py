@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -54,6 +55,12 @@ LENGTHS = {
 BOUNDED = settings(
     max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def subnormal_numbers() -> None:
+    """Have them, whatever ran before in this process: training turns them off, and hypothesis needs them."""
+    torch.set_flush_denormal(False)
 
 
 def check(response: Any, sent: object) -> int:
