@@ -1,8 +1,9 @@
 """Log-probabilities of choices against `transformers`, item by item, whatever the batch, the padding and the order.
 
-    python -m bench.judge_agree [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
+    python -m bench.judge_agree [DATA] [--model SOURCE ...]     # DATA has arc_easy.jsonl and others below it
 
-Models are GPT-2- and Llama-style ones with random weights and, with DATA, SmolLM2-135M-Instruct on the suite `small`.
+Models are GPT-2- and Llama-style ones with random weights, those of --model, which may be any source of `sayso import`
+such as stories260K.bin, and, with DATA, SmolLM2-135M-Instruct on the suite `small`.
 Each is scored in float32: in one pass per question, in batches of one, and shuffled. `transformers` reads each choice
 alone, in float64, so that the difference is our rounding and not its own, which the details have. `ours` is the largest
 absolute difference of any choice; the peer's is 0 by definition.
@@ -25,6 +26,7 @@ from sayso.judge.tasks.task import chosen, groups_of
 from sayso.model import ModelConfig
 from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.token.train import train
+from sayso.weights.sources import locate, open_files
 
 ITEMS = sized(200, 4)
 Groups = list[list[Continuation]]
@@ -35,6 +37,7 @@ def main() -> None:
     arguments = parser("judge_agree", __doc__)
     arguments.add_argument("data", nargs="?", type=Path)
     arguments.add_argument("--items", type=int, default=ITEMS, help=f"questions of each task ({ITEMS})")
+    arguments.add_argument("--model", nargs="*", default=[], metavar="SOURCE", help="more models, on invented words")
     given = arguments.parse_args()
     own = train("bpe", [TEXT] * 50, 400)
     llama = ModelConfig(own.vocab_size, 2, 64, 4, 2, 16, 128, context=256, qk_norm="none")
@@ -42,10 +45,10 @@ def main() -> None:
         own.vocab_size, 2, 64, 4, 4, 16, 256, "gelu", 256, "learned", norm="layer", qk_norm="none",
         biases=("qkv", "out", "mlp"), tie_embeddings=True,
     )  # fmt: skip
-    found = {
-        name: largest_difference(ModelScorer(random_model(shape), own), {"words": invented(given.items)})
-        for name, shape in (("llama", llama), ("gpt2", gpt2))
-    }
+    scorers = {"llama": ModelScorer(random_model(llama), own), "gpt2": ModelScorer(random_model(gpt2), own)}
+    scorers |= {source: ModelScorer(*open_files(locate(source)[0])) for source in given.model}
+    words = {"words": invented(given.items)}
+    found = {name: largest_difference(scorer, words) for name, scorer in scorers.items()}
     if given.data and not TINY:
         found["smollm2"] = largest_difference(ModelScorer(*smollm2()), public(given.data, given.items))
     for name, apart in found.items():

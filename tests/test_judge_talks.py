@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ import torch
 from sayso.base.jsonl import write_jsonl
 from sayso.batch.conversations import TrainingConversation
 from sayso.judge import talks
-from sayso.judge.statistics.estimate import ratio
+from sayso.judge.statistics.estimate import estimate, ratio
 from sayso.judge.talks import HeldTalks, score_talks, talk_nats, talk_sample, talks_json, written
 from sayso.judge.tuning import loss_change, more_data, reply_change, tuning_verdict
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
+from sayso.report.talks import talks as report_talks
 from sayso.token.chat import render
 from sayso.token.train import train
 
@@ -140,3 +142,27 @@ def test_memorized_conversations_ask_for_more_of_them() -> None:
     assert "more steps may help before" in more_data(data([10.0, 11.0, 9.0], familiar=1.0))
     assert "more steps may help before" in more_data(data([10.4, 10.2, 10.5], familiar=1.0)), "a gap within its error"
     assert more_data({**data([10.0, 11.0]), "familiar_loss": ratio([], []).as_dict()}) == ""
+
+
+@pytest.mark.parametrize(("short", "asks"), [(0, True), (1, True), (2, False), (4, False)])
+def test_the_report_asks_for_a_judge_where_most_replies_are_long(short: int, asks: bool) -> None:
+    """Half of them short are enough; a single stage has nothing to be compared with."""
+    found = {stage: {"conversations": data([9.0] * 4, [0.0] * short), "bpb": {}} for stage in ("base", "tuned")}
+    shown = report_talks(SimpleNamespace(scores=found))
+    assert ("sayso judge base tuned --endpoint URL" in shown) == asks
+    assert "sayso judge" not in report_talks(SimpleNamespace(scores={"base": found["base"]}))
+
+
+def test_the_report_tells_what_was_forgotten() -> None:
+    """From the first stage to the last, if both were asked which sentence comes next."""
+    asked = {**estimate([1.0] * 12).as_dict(), "values": [1.0] * 12}
+    lost = {**estimate([0.0] * 12).as_dict(), "values": [0.0] * 12}
+    stages = {"base": asked, "tuned": asked, "aligned": lost}
+    found = {
+        stage: {"conversations": data([9.0, 9.0]), "bpb": {"real": {"mean": 1.0}}, "next_sentence": right}
+        for stage, right in stages.items()
+    }
+    assert "the aligned model answers 0%, the base model 100%" in report_talks(SimpleNamespace(scores=found))
+    for scores in found.values():
+        scores["next_sentence"] = None
+    assert "General ability" not in report_talks(SimpleNamespace(scores=found))

@@ -4,10 +4,11 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
+from sayso.judge.talks import SHORT
 from sayso.judge.tuning import kept_verdict, more_data, tuning_verdict
 from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
-from sayso.report.markup import caption, section, table
+from sayso.report.markup import caption, missing, section, table
 
 _Data = dict[str, Any]
 
@@ -26,7 +27,12 @@ def talks(facts: Facts) -> str:
     heads = ("stage", "the same reply", ">share", ">F1", ">loss", ">95 % interval")
     rows = [_row(stage, part) for stage, part in found.items()]
     return section(
-        "talks", "Held-out conversations", intro, table(heads, rows, "drawn"), _verdicts(facts, found), _read(found)
+        "talks",
+        "Held-out conversations",
+        intro,
+        table(heads, rows, "drawn"),
+        _verdicts(facts, found) + _ask_a_judge(found),
+        _read(found),
     )
 
 
@@ -51,6 +57,19 @@ def _verdicts(facts: Facts, found: dict[str, _Data]) -> str:
     if said:
         said.append(kept_verdict(facts.scores[first], facts.scores[newest], (first, newest)))
     return "".join(caption(escape(text)) for text in said if text)
+
+
+def _ask_a_judge(found: dict[str, _Data]) -> str:
+    """Return how to have replies judged if most of them are too long to be compared word by word."""
+    first, newest = next(iter(found)), list(found)[-1]
+    part = found[newest]
+    if first == newest or 2 * part["exact"]["n"] >= len(part["values"]["tokens"]):
+        return ""
+    return missing(
+        f"Most replies are longer than {SHORT} characters, too long to be compared word by word. A model of a server, "
+        "or a reward model (--reward), can judge them in pairs:",
+        f"sayso judge {first} {newest} --endpoint URL --judge MODEL",
+    )
 
 
 def _read(found: dict[str, _Data]) -> str:
