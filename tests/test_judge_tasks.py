@@ -19,7 +19,16 @@ from sayso.judge.likelihood.continuations import Continuation, ContinuationScore
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import answer_items
-from sayso.judge.tasks.item import Choices, Completion, NumberedItem, Question, Schema, has_equal_options, item_of
+from sayso.judge.tasks.item import (
+    Choices,
+    Completion,
+    Item,
+    NumberedItem,
+    Question,
+    Schema,
+    has_equal_options,
+    item_of,
+)
 from sayso.judge.tasks.kept import Answer
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
@@ -225,6 +234,19 @@ def test_a_completion_is_right_if_every_token_is_the_likeliest() -> None:
     right, wrong = answer_items(ByLength(), Task("t", "f", metric="exact"), items, [0, 1])
     assert (right.scores["exact"], right.choice) == (1, 0)
     assert (wrong.scores["exact"], wrong.choice) == (0, -1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "item", "rule"),
+    [
+        ("acc", Completion("A", "b"), "rows with a single continuation must be exact; that of 't' is acc"),
+        ("exact", Choices("Q", ("a", "b"), 0), "rows with options must be acc, acc_norm or acc_token; that of 't' is"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_rows_is_refused(metric: str, item: Item, rule: str) -> None:
+    task = Task("t", "f", metric=metric)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rule):
+        answer_items(ByLength(), task, [NumberedItem(item, "0")], [0])
 
 
 def test_kept_answers_are_not_asked_for_again(tmp_path: Path) -> None:

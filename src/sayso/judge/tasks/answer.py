@@ -7,6 +7,7 @@ it is right, and the bits per byte of the right one, which tells small models ap
 import math
 from collections.abc import Callable, Sequence
 
+from sayso.base.errors import UserError
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, Scorer
 from sayso.judge.tasks.item import Choices, Item, NumberedItem, Schema
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
@@ -25,10 +26,12 @@ def answer_items(
 ) -> list[Answer]:
     """Return the answers to the items numbered `asked`.
 
-    Those in memory are not asked for again; new ones are kept some at a time. `progress` receives the number of items
-    done each time.
+    Those in memory are not asked for again; new ones are kept a few at a time. `progress` receives the number of items
+    done each time. Raises `UserError` for an item that the task's metric cannot score.
     """
     groups = [groups_of(task, items, number) for number in asked]
+    for number in asked:
+        _check_metric(task, items[number].item)
     marks = [prompt_hash([[one.context, one.text] for one in group], task) for group in groups]
 
     def answer(places: list[int]) -> list[Answer]:
@@ -58,6 +61,14 @@ def answer_of(
         max(score.cut for score in scores),
         any(score.merged for score in scores),
     )
+
+
+def _check_metric(task: Task, item: Item) -> None:
+    options = isinstance(item, Choices | Schema)
+    if options == (task.metric == "exact"):
+        fit = "acc, acc_norm or acc_token" if options else "exact"
+        rows = "rows with options" if options else "rows with a single continuation"
+        raise UserError(f"The metric for {rows} must be {fit}; that of '{task.name}' is {task.metric}: set metric.")
 
 
 def _values(
