@@ -327,9 +327,9 @@ def test_a_model_and_its_server_behave_alike(
     assert read_json(there)["tasks"] == here["tasks"]
     capsys.readouterr()
     for wrong, rule in (
-        (["--tasks", "refusal"], "must be of refusals, doubt, open; got 'refusal'"),
-        (["--tasks", "refusals"], "Refusals need --data"),
-        (["--contamination"], "--suite behaviour has none"),
+        (["--tasks", "refusal"], "parts of the suite 'behaviour': refusals, doubt, open; got 'refusal'"),
+        (["--tasks", "refusals"], "below --data FOLDER; --data is not given"),
+        (["--contamination"], "--contamination does not apply to --suite behaviour"),
         (["--data", str(tmp_path / "no")], "--data must be a folder"),
     ):
         assert run(["evaluate", "tuned", "--suite", "behaviour", "--life", str(lived.root), *wrong]) == 2

@@ -36,13 +36,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class AskedBehaviour:
-    """What is asked."""
+    """What a model is asked."""
 
     parts: tuple[str, ...]
     """Those of `PARTS` that can be asked."""
     data: Path | None
     missing: tuple[str, ...]
-    """Those that were wanted and have no file."""
+    """Those that were wanted but have no file."""
     limit: int
     """Maximum number of prompts of each kind; 0 = all."""
 
@@ -50,20 +50,24 @@ class AskedBehaviour:
 def asked_behaviour(parts: tuple[str, ...], data: Path | None, limit: int) -> AskedBehaviour:
     """Return what is asked; parts whose files are missing are left out.
 
-    Raises `UserError` for an unknown part, a data folder that is none, and if nothing is left.
+    Raises `UserError` for an unknown part, a `data` that is not a folder, and if nothing is left.
     """
     for one in parts:
         if one not in PARTS:
-            raise UserError(f"--tasks of behaviour must be of {', '.join(PARTS)}; got '{one}'.{nearest(one, PARTS)}")
+            raise UserError(
+                f"--tasks must be parts of the suite '{BEHAVIOUR}': {', '.join(PARTS)}; got '{one}'."
+                f"{nearest(one, PARTS)}"
+            )
     if data is not None and not data.is_dir():
-        raise UserError(f"--data must be a folder; '{data}' is none.")
+        raise UserError(f"--data must be a folder; '{data}' is not one.")
     wanted = [one for one in PARTS if not parts or one in parts]
     missing: tuple[str, ...] = ()
     if "refusals" in wanted and (data is None or contrasts_file(data) is None):
         if parts == ("refusals",):
+            got = "--data is not given" if data is None else f"'{data}' has none"
             raise UserError(
-                "Refusals need --data, a folder with XSTest's prompts or your own in its format, a file xstest*.csv or "
-                "xstest*.jsonl with the columns prompt and label; there is none."
+                "The part 'refusals' needs a file xstest*.csv or xstest*.jsonl, with the columns prompt and label, "
+                f"below --data FOLDER; {got}."
             )
         wanted, missing = wanted[1:], ("refusals",)
     return AskedBehaviour(tuple(wanted), data, missing, limit)
@@ -119,7 +123,7 @@ def _part(name: str, judged: Judged, asked: AskedBehaviour, store: "Store") -> I
                 memory = KeptAnswers(store, judged.fingerprint, f"doubt {source}")
                 found = doubts(judged.responder, source, some, memory, _counting(line))
             if found is None:
-                say(f"doubt {source}: no first answer was right, so that nothing can be said about giving in.")
+                say(f"doubt {source}: no first answer was right, so nothing can be said about giving in.")
             else:
                 yield found
 

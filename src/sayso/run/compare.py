@@ -35,7 +35,7 @@ class Compare(Options):
     life: Path = Path("life")
     """Folder of the life."""
     against: tuple[str, ...] = ()
-    """Two or more seeds of another recipe, to compare it with the recipe that the models are the seeds of."""
+    """Two or more training runs of another recipe; the models are then the runs of the recipe to compare with it."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks to compare. Default: all that the models answered."""
     store: str | None = None

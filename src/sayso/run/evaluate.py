@@ -1,4 +1,4 @@
-"""Act: evaluate a model on held-out text and tasks, or with `--suite` or `--text` on those that the user names.
+"""Act: evaluate a model on held-out text and tasks, or on others that `--suite` or `--text` names.
 
 Writes `runs/evaluate-NAME/scores.json`: bits per byte on real text and on the small world, next to baselines; accuracy
 of each family of small-world tasks with its standard error; and replies to a few fixed prompts. A base model is
@@ -57,17 +57,17 @@ class Evaluate(Options):
     text: tuple[str, ...] = ()
     """Files, folders or URLs to measure bits per byte and perplexity on, instead of the life's own evaluation."""
     window: Tokens | None = None
-    """Maximum number of tokens of --text that are read together. Default: the model's context."""
+    """Number of tokens of --text that are read together. Default: the model's context."""
     stride: Positive | None = None
     """Tokens from one window of --text to the next; smaller is slower, with more context. Default: half a window."""
     suite: str | None = None
     """Tasks instead of the life's own: core, blimp, small, generated, code, behaviour, knowledge, or a .toml file."""
     tasks: tuple[str, ...] = ()
-    """Names of the tasks of the suite to ask; NAME@REVISION = a revision of its data set. Default: all that exist."""
+    """Tasks, or parts or groups, of the suite; NAME@REVISION = a revision of the task's data set. Default: all."""
     data: Path | None = None
-    """Folder of a suite's files (default: that of the .toml file, or the hub); of knowledge, a file, folder or wiki."""
+    """Folder of a suite's files; of knowledge, a file, folder or wiki. Default: that of the .toml file, or the hub."""
     limit: Count = 0
-    """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
+    """Maximum number of items per task, a random sample that is the same for every model; 0 = all."""
     store: str | None = None
     """Database of the answers to a suite, a path or an address. Default: that of the life."""
     contamination: bool = False
@@ -81,7 +81,7 @@ class Evaluate(Options):
     n: Questions = 60
     """Questions per small-world task family (0 = none), or per group of the suite knowledge."""
     samples: Samples = 6
-    """Sampled replies to each question of the suite knowledge."""
+    """Number of sampled replies to each question of the suite knowledge."""
     text_bytes: Positive = 100_000
     """Approximate amount of held-out text of each kind, in bytes."""
     baseline_bytes: Count = 64_000_000
@@ -193,7 +193,9 @@ def _evaluate_behaviour(options: Evaluate) -> Scores:
     life = Life(options.life)
     asked = asked_behaviour(options.tasks, options.data, options.limit)
     if options.contamination:
-        raise UserError("--contamination searches for the items of tasks; --suite behaviour has none. Omit it.")
+        raise UserError(
+            "--contamination does not apply to --suite behaviour, whose prompts are not task items; omit it."
+        )
     judged = _judged(options, life)
     if not judged.converses:
         raise UserError(f"--suite behaviour needs a model with a chat template; '{options.model}' has none.")

@@ -43,7 +43,7 @@ class Leaderboard(Options):
 
 
 def leaderboard(options: Leaderboard) -> dict[str, Any]:
-    """Show every score of a life's models, or with `--noise` what the measures can tell; return the figures."""
+    """Show the scores of a life's models or, with `--noise`, what each measure can tell; return the figures."""
     if options.export and options.noise:
         raise UserError("--noise and --export do different things; run sayso leaderboard once with each.")
     if options.export:

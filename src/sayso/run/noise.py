@@ -32,7 +32,7 @@ def show_noise(board: Board, run: Sequence[str]) -> dict[str, Any]:
             )
     models = [name for name in board.models if name not in run[:-1]]
     if len(models) < 2:
-        raise UserError("--noise needs another model that is evaluated, to tell the run from; there is none.")
+        raise UserError("--noise compares the run with other models, but no other is evaluated: evaluate one.")
     table = Table("measure", "chance", "mean", "signal", "noise", "ratio", "apart")
     found: dict[str, Any] = {}
     for measure in board.measures:

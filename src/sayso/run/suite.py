@@ -156,7 +156,7 @@ def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:
-    """Print a table of the results, and what a reader has to know about them."""
+    """Print a table of the results, and what limits how they can be read."""
     table = Table(
         "task", "score", "95 % interval", "items", "baseline", "bits per byte", title=f"{judged.name}: {asked.name}"
     )
@@ -193,7 +193,7 @@ def _unseen(found: TaskResult, unseen: Estimate) -> str:
     count = found.items - unseen.n
     if not count:
         return f"{found.task.name}: no item was found in the training text."
-    without = f"without them the score is {unseen.mean:.3f}" if unseen.n else "none is left without them"
+    without = f"without them the score is {unseen.mean:.3f}" if unseen.n else "no others are left"
     return f"{found.task.name}: {count:,} of {found.items:,} items are in the training text; {without}."
 
 
@@ -203,7 +203,7 @@ def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
     notes = [f"Left out, because {why}: {', '.join(asked.missing)}."] * bool(asked.missing)
     for words, count in (
         ("had a context that was too long and lost its beginning", sum(found.cut for found in results)),
-        ("have a token across the border of context and continuation", sum(found.merged for found in results)),
+        ("have a token across the border between context and continuation", sum(found.merged for found in results)),
         ("have two options with the same text", sum(found.equal for found in results)),
     ):
         if count:

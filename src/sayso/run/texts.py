@@ -58,7 +58,7 @@ def evaluate_texts(
 ) -> dict[str, Any]:
     """Measure a model on sources of text, print the tables, and write them to `runs/evaluate-NAME/text/loss.json`.
 
-    `config` is what the log says was asked for.
+    `config` is what the log records as the options.
     """
     texts = {one: texts_of(one) for one in dict.fromkeys(sources)}
     model, tokenizer = load_model(folder, pick_device(how.device).kind)
@@ -99,14 +99,14 @@ def show_losses(name: str, parts: dict[str, TextLoss], whole: TextLoss, how: str
         sizes = f"{len(part.sizes):,}", f"{int(part.sizes.sum()):,}"
         table.add_row(one, *sizes, _interval(part.bits_per_byte, 4), _interval(part.perplexity, 3))
     screen.print(table, markup=False)
-    by_context = Table("tokens before", "tokens", "nats a token", "perplexity", title=f"{name}: by the context seen")
+    by_context = Table("tokens before", "tokens", "nats per token", "perplexity", title=f"{name}: by the context seen")
     for bucket in whole.buckets():
         span = f"{bucket.least:,}" if bucket.least == bucket.most else f"{bucket.least:,} to {bucket.most:,}"
         perplexity = exponential(bucket.nats)
         by_context.add_row(span, f"{bucket.tokens:,}", _interval(bucket.nats, 4), f"{perplexity.mean:.3f}")
     screen.print(by_context)
     if any(len(part.sizes) == 1 for part in rows.values()):
-        say("A single document has no interval: give several files, or a .jsonl file with a document a row.")
+        say("A single document has no interval: give several files, or a .jsonl file with one document per row.")
 
 
 def _interval(value: Estimate, digits: int) -> str:

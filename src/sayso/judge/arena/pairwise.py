@@ -196,7 +196,7 @@ def pairwise_scores(judged: Sequence[JudgedPair]) -> PairwiseScores:
 
 
 def games_of(judged: Sequence[JudgedPair], a: str, b: str) -> list[Game]:
-    """Return the games of `arena.ranking` between two models of these names; a pair without a result is none."""
+    """Return the games of `arena.ranking` between two models of these names; a pair without a result gives no game."""
     return [Game(a, b, one.result, prompt=prompt_key(one.pair.prompt)) for one in judged if one.result is not None]
 
 

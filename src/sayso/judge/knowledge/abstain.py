@@ -1,4 +1,4 @@
-"""Replies that admit not to know: how a program recognizes them, and the wordings that a model is taught.
+"""Replies that say "I don't know": how a program recognizes them, and the wordings that a model is taught.
 
 Takes a reply; a reply abstains if it says so, whatever else it says, unless it goes on to claim an answer with "but".
 """
@@ -34,11 +34,11 @@ WORDINGS = (
     "I have no idea, and I don't want to guess.",
     "I don't have that information.",
 )
-"""What a model says where it does not know."""
+"""What a model is taught to say if it does not know."""
 
 
 def abstains(reply: str) -> bool:
-    """Whether a reply admits not to know, and claims no answer all the same."""
+    """Whether a reply says that the speaker does not know, and does not go on to claim an answer."""
     return bool(_ABSTAINS.search(reply)) and not _CLAIMS.search(reply)
 
 

@@ -59,11 +59,11 @@ def cluster_numbers(clusters: Sequence[object] | None, n: int) -> NDArray[np.int
     if clusters is None:
         return np.arange(n)
     if len(clusters) != n:
-        raise UserError(f"Each item has one cluster, but there are {n} items and {len(clusters)} clusters.")
+        raise UserError(f"Each item must have one cluster; got {len(clusters)} clusters for {n} items.")
     numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     return np.array([numbers[name] for name in clusters], np.int64)
 
 
 def negligible(se: float, data: Floats) -> bool:
-    """Tell whether an error is 0 but for rounding."""
+    """Tell whether an error is 0 apart from rounding."""
     return se <= 1e-12 * float(np.abs(data).max())

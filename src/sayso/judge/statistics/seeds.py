@@ -1,4 +1,4 @@
-"""Several training runs of one recipe that differ only in the seed: what a new seed would score, and if recipes differ.
+"""Training runs of one recipe that differ only in the seed: what a new seed would score, and whether recipes differ.
 
 Takes the score of each seed, and how exactly it was measured. Seeds are a random effect: their true scores vary by
 `between`, on top of the error of measuring each (`within`).
@@ -55,7 +55,7 @@ def over_seeds(means: Floats | Sequence[float], errors: Floats | Sequence[float]
     count = len(scores)
     error = np.zeros(count) if errors is None else np.asarray(errors, np.float64)
     if len(error) != count or (error < 0).any():
-        raise UserError(f"Each of the {count} seeds has one standard error of at least 0; got {error.tolist()}.")
+        raise UserError(f"Each of the {count} seeds needs one standard error of at least 0; got {error.tolist()}.")
     within = math.sqrt(float((error**2).mean())) if count else math.nan
     if count < 2:
         return Seeds(
@@ -94,7 +94,7 @@ def crossed(scores: Floats | Sequence[Sequence[float]]) -> Seeds:
     """
     table = np.asarray(scores, np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
-        raise UserError(f"Scores have a row per seed and a column per item, at least 2 of each; got {table.shape}.")
+        raise UserError(f"Scores need a row per seed and a column per item, at least 2 of each; got {table.shape}.")
     seeds, items = table.shape
     means = table.mean(1)
     residual = table - means[:, None] - table.mean(0) + table.mean()

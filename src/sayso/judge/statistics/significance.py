@@ -1,4 +1,4 @@
-"""Whether two models differ on the same items: a p value beside the difference and its interval.
+"""Whether two models differ on the same items: the difference, its interval, and a p value.
 
 Takes the scores of both models by item, returns a `Comparison`. Right or wrong answers get McNemar's test, other scores
 the paired t test, and items that share a passage the paired t test by cluster.
@@ -74,7 +74,7 @@ def _scores(a: Floats | Sequence[float], b: Floats | Sequence[float]) -> tuple[F
     for scores in (left, right):
         if len(wrong := np.flatnonzero(~np.isfinite(scores))):
             raise UserError(
-                f"A score is a finite number, but the one at index {wrong[0]} is {scores[wrong[0]]}: leave this item "
+                f"A score must be a finite number; the one at index {wrong[0]} is {scores[wrong[0]]}: leave this item "
                 "out of both lists."
             )
     return left, right
@@ -106,8 +106,8 @@ def matched_rates(wins: int, losses: int, n: int) -> Estimate:
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Return adjusted p values of several tasks, by name.
 
-    Calling those below 5 % different is wrong about any of the equal ones in at most 5 % of cases (Holm 1979, A Simple
-    Sequentially Rejective Multiple Test Procedure), whether the tasks are independent or not.
+    If tasks below 5 % are called different, the probability that any of these calls is wrong is at most 5 %, whether
+    the tasks are independent or not (Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure).
     """
     adjusted, largest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=p.__getitem__)):

@@ -60,9 +60,9 @@ def verdict(
 def verdict_of_recipes(
     found: CrossedDifference, a: str = "A", b: str = "B", interest: float = 0.01, goal: Goal = USUAL
 ) -> str:
-    """Return which of two recipes is better, or how large a difference would have been seen, and what it takes to.
+    """Return which of two recipes is better, or how large a difference would have been seen, and what more it takes.
 
-    Arguments as in `verdict`. More seeds are named if they can be enough, else more items, else both.
+    Arguments as in `verdict`. What is needed is more seeds if these alone can be enough, else more items, else both.
     """
     if not interest > 0:
         raise UserError(f"The smallest difference that matters is above 0; got {interest}.")

@@ -67,19 +67,18 @@ def asked_suite(
     execute: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> AskedSuite:
-    """Return a suite's tasks whose items can be had, all of them or those wanted.
+    """Return those tasks of a suite that have a file below the data folder or, without a folder, a data set on the hub.
 
-    They are those with a file below the data folder or, without one, with a data set on the hub; NAME@REVISION of those
-    wanted is a task with a revision of its data set. `progress` receives the number of data sets fetched.
-    Raises `UserError` for an unknown suite or task, a missing data folder, if no items are found, and for programs that
-    may not be run.
+    `wanted` selects tasks by NAME, or NAME@REVISION for a revision of the data set; if empty, all are returned.
+    `progress` receives the number of data sets fetched so far. Raises `UserError` for an unknown suite or task, a
+    missing data folder, if no items are found, and for programs that may not be run.
     """
     own = Path(name) if name.endswith(".toml") else None
     if own is None:
         check_suite(name)
     folder = data if data is not None or own is None else own.parent
     if folder is not None and not folder.is_dir():
-        raise UserError(f"--data must be a folder; '{folder}' is none.")
+        raise UserError(f"--data must be a folder; '{folder}' is not one.")
     tasks = own_tasks(own) if own else suite(name, folder)
     revisions = _revisions(name, wanted, tasks, folder)
     tasks = tuple(task for task in tasks if not wanted or task.name in revisions)

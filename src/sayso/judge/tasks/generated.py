@@ -1,6 +1,6 @@
 """Generate the answers of a task and score them: exact match, F1, final number, IFEval's instructions, or tests.
 
-Takes anything that replies to prompts, a model here or a server; like `answer_items`, keeps answers some at a time.
+Takes anything that replies to prompts, a local model or a server; like `answer_items`, keeps answers a few at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -134,7 +134,7 @@ def generate_answers(
 ) -> list[Answer]:
     """Return the answers to the items numbered `asked`; arguments as in `answer_items`.
 
-    `execute` allows programs that a model wrote to be run, in the sandbox. Raises `UserError` if one has to be without.
+    `execute` allows programs that a model wrote to be run, in the sandbox; without it, they raise `UserError`.
     """
     prompts = [prompt_of(task, items, number) for number in asked]
     wanted = [items[number].item for number in asked]

@@ -90,9 +90,9 @@ def check_suite(name: str) -> None:
 
 
 def suite(name: str, data: Path | None = None) -> tuple[Task, ...]:
-    """Return the tasks of a suite; BLiMP has one for each file of minimal pairs below the data folder, if one is given.
+    """Return the tasks of a suite.
 
-    Without a folder they are the published ones.
+    Those of BLiMP are the files of minimal pairs below the data folder or, without a folder, the published ones.
     """
     check_suite(name)
     if name == BLIMP:
