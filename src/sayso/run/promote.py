@@ -96,7 +96,8 @@ def promote(options: Promote) -> dict[str, Any]:
     with _aliases(life, options.store) as aliases:
         current = aliases.current(options.to)
         if current is not None and current.fingerprint == mark:
-            say(f"'{options.to}' already names '{options.candidate}'.")
+            same = "" if current.model == options.candidate else f", which has the same weights as '{options.candidate}'"
+            say(f"'{options.to}' already names '{current.model}'{same}.")
             return asdict(current)
         findings = _findings(life, options, gate, current)
         for one in findings:
