@@ -114,6 +114,9 @@ ROWS = (
     Row("chat", "--model base", ("there/talk.jsonl",)),
     Row("generate", "Hello --model base --max-tokens 2", ()),
     Row("serve", "--model base --port 0", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),
+    Row("promote", "base", (), finishes=False),  # which takes an evaluation
+    Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
+    Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),
     Row("gather", "", ("life/data/feedback", "life/store.sqlite"), ("life/data/feedback",)),
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import sqlalchemy as sql
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.life import Life
+from sayso.feedback.aliases import Aliases
 from sayso.feedback.gather import gather, gather_store
 from sayso.feedback.schema import MIGRATIONS, StoreError, metadata
 from sayso.feedback.store import Generation, MissingError, Opinion, Rating, Store
@@ -553,3 +555,32 @@ def test_gathering_from_a_store_in_memory_is_refused(store: str, tmp_path: Path)
     with pytest.raises(UserError, match="is one in memory"):
         gather_act(Gather(life=tmp_path / "life", store=store))
     assert not (tmp_path / "life" / "data" / "feedback").exists()
+
+
+def test_aliases_have_an_append_only_history(store: Store) -> None:
+    """On both databases: what counts is the latest row, and evidence is kept as it was found."""
+    aliases = Aliases(store)
+    assert aliases.current("stable") is None
+    first = aliases.assign("stable", "a", "1" * 64, evidence={"verdict": "passed", "findings": []})
+    second = aliases.assign("stable", "b", "2" * 64, reason="because\x00")
+    aliases.assign("other", "a", "1" * 64)
+    assert (first.kind, second.kind, second.reason) == ("promoted", "overridden", "because\ufffd")
+    assert aliases.current("stable") == second
+    assert aliases.current("stable", first.created_at) in (first, second)  # the same millisecond, perhaps
+    back = aliases.roll_back("stable", "slow")
+    assert (back.model, back.fingerprint, back.kind, back.reason) == ("a", "1" * 64, "rolled back", "slow")
+    assert aliases.history("stable") == [first, second, back]
+    assert len(aliases.history()) == 4
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        aliases.roll_back("stable")
+    assert aliases.history("stable") == [first, second, back]
+
+
+def test_promotions_at_the_same_time_are_all_kept(store: Store) -> None:
+    """Two processes may promote at once: each row is whole, and the alias names one of the two."""
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: Aliases(store).assign("stable", f"m{n}", "0" * 64), range(12)))
+    history = Aliases(store).history("stable")
+    assert {entry.id for entry in history} == {entry.id for entry in made}
+    assert {entry.model for entry in history} == {f"m{n}" for n in range(12)}
+    assert Aliases(store).current("stable") == history[-1]

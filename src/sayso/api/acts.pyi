@@ -553,6 +553,31 @@ class Acts:
         device: str | None = ...,
     ) -> None:
         """Serve the web page and the OpenAI-compatible API."""
+    def promote(
+        self,
+        candidate: str,
+        *,
+        to: str = ...,
+        gate: str | PathLike[str] | None = ...,
+        reason: str | None = ...,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Let an alias name a model that has passed its gate."""
+    def rollback(
+        self,
+        alias: str = ...,
+        *,
+        reason: str | None = ...,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Let an alias name the model before again."""
+    def aliases(
+        self,
+        *,
+        at: str | None = ...,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """Show which model each alias named, and since when."""
     def gather(
         self,
         *,

@@ -111,6 +111,22 @@ answers = sql.Table(
     sqlite_autoincrement=True,
 )
 
+# Which model an alias such as `stable` named, and since when. Append-only: the latest row of an alias counts, and what
+# a roll-back undoes stays in the history.
+aliases = sql.Table(
+    "aliases",
+    metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("alias", sql.String(64), nullable=False, index=True),
+    sql.Column("model", sql.Text, nullable=False),
+    sql.Column("fingerprint", sql.String(64), nullable=False),
+    sql.Column("kind", sql.String(16), nullable=False),  # promoted, overridden, rolled back
+    sql.Column("reason", sql.Text),  # of a person who overrode the gate or rolled back
+    sql.Column("evidence", sql.JSON),  # what the gate found
+    sql.Column("created_at", sql.String(32), nullable=False),
+    sqlite_autoincrement=True,
+)
+
 
 class StoreError(UserError):
     """The database failed; the request had no effect. `full` is whether it is out of space."""
@@ -147,6 +163,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("conversations, messages, ratings", metadata.create_all),
     ("prompts are kept once", _keep_prompts_once),
     ("answers to evaluation tasks", lambda connection: answers.create(connection, checkfirst=True)),
+    ("history of aliases", lambda connection: aliases.create(connection, checkfirst=True)),
 )
 DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # SQLite's messages about a corrupted file
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating

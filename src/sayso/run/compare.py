@@ -54,7 +54,7 @@ def compare(options: Compare) -> dict[str, Any]:
         )
     life = Life(options.life)
     folders = {name: resolve_model(life, name) for name in names}
-    found = [*_life_tasks(life, folders), *_suite_tasks(life, folders, options.store)]
+    found = shared_tasks(life, folders, options.store)
     known = [task.name for task in found]
     for name in options.tasks:
         if name not in known:
@@ -110,6 +110,14 @@ def _row(task: SharedTask, model: str, reference: str, found: Comparison, adjust
         interval,
         f"{adjusted:.3f}",
     )
+
+
+def shared_tasks(life: Life, folders: Mapping[str, Path], store: str | None) -> list[SharedTask]:
+    """Return the tasks that all models answered, with their scores on the items that they share.
+
+    `folders` has their folders by name; `store` is another database than the life's.
+    """
+    return [*_life_tasks(life, folders), *_suite_tasks(life, folders, store)]
 
 
 def _life_tasks(life: Life, folders: Mapping[str, Path]) -> Iterator[SharedTask]:

@@ -17,6 +17,7 @@ from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
+from sayso.run.promote import model_named
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
 from sayso.serve.listen import listen
@@ -40,7 +41,7 @@ class Serve(Options):
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, alias, or path of a model folder. The default falls back to the latest stage that exists."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
@@ -91,7 +92,7 @@ def serve(options: Serve) -> None:
             "Set SAYSO_API_KEY, or omit --host."
         )
     origins = origins_of(options)
-    folder = newest_model(life, options.model)
+    folder = newest_model(life, model_named(life, options.model, options.store))
     with listen(options.host, options.port) as listening:
         _run(options, life, folder, origins, listening)
 

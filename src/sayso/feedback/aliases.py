@@ -1,0 +1,118 @@
+"""Aliases such as `stable`: names that point to a model, with an append-only history in a life's store.
+
+A promotion is one row, and so is a roll-back, which names the model before again; nothing is ever changed or deleted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sql
+
+from sayso.base.errors import UserError
+from sayso.feedback.schema import aliases, now
+from sayso.feedback.store import UNSTORABLE, Store
+
+Kind = Literal["promoted", "overridden", "rolled back"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One entry of the history: from `created_at` on, the alias names the model."""
+
+    id: int
+    alias: str
+    model: str
+    fingerprint: str
+    """Fingerprint of its weights and tokenizer."""
+    kind: Kind
+    """overridden: promoted by a person against the gate."""
+    reason: str | None
+    evidence: Any
+    """What the gate found, as JSON-ready data; None for a roll-back."""
+    created_at: str
+
+
+class Aliases:
+    """The aliases of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+
+    def assign(
+        self, alias: str, model: str, fingerprint: str, *, evidence: Any = None, reason: str | None = None
+    ) -> Assignment:
+        """Let an alias name a model from now on; with a `reason`, a person has overridden the gate."""
+        with self._engine.execution_options(writes=True).begin() as connection:
+            kind: Kind = "promoted" if reason is None else "overridden"
+            return _add(connection, alias, model, fingerprint, kind, reason, evidence)
+
+    def roll_back(self, alias: str, reason: str | None = None) -> Assignment:
+        """Let an alias name again the model that it named before its last promotion that still counts.
+
+        Raises `UserError` if there is none.
+        """
+        with self._engine.execution_options(writes=True).begin() as connection:
+            standing = _standing(_history(connection, alias))
+            if not standing:
+                raise UserError(f"There is no alias '{alias}' to roll back; 'sayso aliases' lists those that exist.")
+            if len(standing) < 2:
+                raise UserError(
+                    f"'{alias}' has named no model before '{standing[-1].model}', so there is nothing to roll back to."
+                )
+            before = standing[-2]
+            return _add(connection, alias, before.model, before.fingerprint, "rolled back", reason, None)
+
+    def current(self, alias: str, when: str | None = None) -> Assignment | None:
+        """Return what an alias names now, or named at a time (UTC, ISO 8601); None if it did not exist."""
+        query = aliases.select().where(aliases.c.alias == alias).order_by(aliases.c.id.desc()).limit(1)
+        if when is not None:
+            query = query.where(aliases.c.created_at <= when)
+        with self._engine.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return Assignment(**row) if row else None
+
+    def history(self, alias: str | None = None) -> list[Assignment]:
+        """Return the history of one alias or of all, oldest first."""
+        with self._engine.begin() as connection:
+            return _history(connection, alias)
+
+
+def _history(connection: sql.Connection, alias: str | None) -> list[Assignment]:
+    query = aliases.select().order_by(aliases.c.id)
+    if alias is not None:
+        query = query.where(aliases.c.alias == alias)
+    return [Assignment(**row) for row in connection.execute(query).mappings()]
+
+
+def _standing(history: Sequence[Assignment]) -> list[Assignment]:
+    """Return the promotions that no roll-back has undone, the current one last."""
+    found: list[Assignment] = []
+    for entry in history:
+        if entry.kind == "rolled back":
+            found.pop()
+        else:
+            found.append(entry)
+    return found
+
+
+def _add(
+    connection: sql.Connection,
+    alias: str,
+    model: str,
+    fingerprint: str,
+    kind: Kind,
+    reason: str | None,
+    evidence: Any,
+) -> Assignment:
+    row = {
+        "alias": alias,
+        "model": model,
+        "fingerprint": fingerprint,
+        "kind": kind,
+        "reason": None if reason is None else UNSTORABLE.sub("\ufffd", reason),
+        "evidence": evidence,
+        "created_at": now(),
+    }
+    made = connection.execute(aliases.insert().values(row).returning(aliases.c.id)).scalar_one()
+    return Assignment(id=made, **row)

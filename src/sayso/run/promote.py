@@ -1,0 +1,225 @@
+"""Acts: let an alias name a model that has passed its gate; roll it back; list the aliases.
+
+Input: what `sayso evaluate` and `sayso judge` found about the candidate and about the model that the alias names now.
+Output: a row of the history in the life's store.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from sayso.base.errors import UserError, require
+from sayso.base.files import read_object, sha256
+from sayso.base.life import LONGEST_NAME, NAME_PATTERN, Life
+from sayso.base.log import say
+from sayso.base.output import console
+from sayso.base.ranges import Options
+from sayso.judge.gate import Finding, Gate, Measured, judge_gate, read_gate, verdict_of
+from sayso.judge.statistics.estimate import Estimate
+from sayso.judge.statistics.significance import compare_items
+from sayso.run.compare import shared_tasks
+from sayso.run.suite import fingerprint_of
+from sayso.token.load import tokenizer_fingerprint
+from sayso.weights.models import models, resolve_model
+from sayso.weights.tensors import weights_file
+
+if TYPE_CHECKING:
+    from sayso.feedback.aliases import Aliases, Assignment
+
+
+@dataclass(frozen=True)
+class Promote(Options):
+    """Options of `sayso promote`."""
+
+    candidate: str
+    """Model of the life that the alias is to name."""
+    _: KW_ONLY
+    to: str = "stable"
+    """The alias."""
+    gate: Path | None = None
+    """TOML file with requirements that differ from the defaults."""
+    reason: str | None = None
+    """Promote the model even if the gate does not pass it, for this reason, which is kept in the history."""
+    life: Path = Path("life")
+    """Folder of the life."""
+    store: str | None = None
+    """Database of the history, a path or an address. Default: that of the life."""
+
+
+@dataclass(frozen=True)
+class Rollback(Options):
+    """Options of `sayso rollback`."""
+
+    alias: str = "stable"
+    """The alias that is to name the model before its last promotion again."""
+    _: KW_ONLY
+    reason: str | None = None
+    """Why, for the history."""
+    life: Path = Path("life")
+    """Folder of the life."""
+    store: str | None = None
+    """Database of the history, a path or an address. Default: that of the life."""
+
+
+@dataclass(frozen=True)
+class ListAliases(Options):
+    """Options of `sayso aliases`."""
+
+    _: KW_ONLY
+    at: str | None = None
+    """Show only what each alias named at this time (UTC), such as 2026-05-31 or 2026-05-31T12:00."""
+    life: Path = Path("life")
+    """Folder of the life."""
+    store: str | None = None
+    """Database of the history, a path or an address. Default: that of the life."""
+
+
+def promote(options: Promote) -> dict[str, Any]:
+    """Let an alias name a model of the life, if it passes the gate."""
+    life = Life(options.life)
+    gate = read_gate(options.gate) if options.gate else Gate()
+    if not NAME_PATTERN.fullmatch(options.to) or len(options.to) > LONGEST_NAME:
+        raise UserError(f"An alias is a name such as stable or candidate; got '{options.to}'.")
+    if options.to in models(life):
+        raise UserError(f"'{options.to}' is a model of the life, so it cannot be an alias; choose another with --to.")
+    if options.candidate not in models(life):
+        resolve_model(life, options.candidate)
+        raise UserError(
+            f"Only a model of the life can be promoted; add '{options.candidate}' with 'sayso import' first."
+        )
+    folder = life.model(options.candidate)
+    mark = fingerprint_of(folder)
+    with _aliases(life, options.store) as aliases:
+        current = aliases.current(options.to)
+        if current is not None and current.fingerprint == mark:
+            same = f", which has the weights of '{options.candidate}'" if current.model != options.candidate else ""
+            say(f"'{options.to}' already names '{current.model}'{same}.")
+            return asdict(current)
+        findings = _findings(life, options, gate, current)
+        for one in findings:
+            say(f"{one.requirement}: {one.state}. {one.said}")
+        verdict = verdict_of(findings)
+        if verdict != "passed" and options.reason is None:
+            raise UserError(
+                f"'{options.candidate}' was not promoted: {verdict}. 'sayso promote' with --reason overrides the gate."
+            )
+        evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
+        reason = options.reason if verdict != "passed" else None
+        made = aliases.assign(options.to, options.candidate, mark, evidence=evidence, reason=reason)
+    say(f"'{options.to}' names '{made.model}' from now on.")
+    return asdict(made)
+
+
+def model_named(life: Life, name: str, where: str | None) -> str:
+    """Return the model that an alias names, or `name` itself if it is a model, or no alias either.
+
+    Raises `UserError` if that model has other weights now.
+    """
+    if name in models(life) or (where is None and not life.store.exists()):
+        return name
+    with _aliases(life, where) as aliases:
+        current = aliases.current(name)
+    if current is None:
+        return name
+    if current.model in models(life) and fingerprint_of(life.model(current.model)) != current.fingerprint:
+        raise UserError(f"'{name}' names '{current.model}', which has other weights now; promote it again.")
+    return current.model
+
+
+def rollback(options: Rollback) -> dict[str, Any]:
+    """Let an alias name the model before its last promotion again."""
+    life = Life(options.life)
+    with _aliases(life, options.store) as aliases:
+        made = aliases.roll_back(options.alias, options.reason)
+    if made.model not in models(life) or fingerprint_of(life.model(made.model)) != made.fingerprint:
+        say(f"The model '{made.model}' of that time is not in the life any more; restore its folder.")
+    say(f"'{made.alias}' names '{made.model}' from now on.")
+    return asdict(made)
+
+
+def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
+    """Show the history of all aliases, or what they named at a time."""
+    with _aliases(Life(options.life), options.store) as aliases:
+        found = aliases.history()
+        if options.at is not None:
+            names = dict.fromkeys(entry.alias for entry in found)
+            found = [entry for name in names if (entry := aliases.current(name, options.at)) is not None]
+    if not found:
+        say("There are no aliases" + (f" at {options.at}." if options.at else " yet; make one with 'sayso promote'."))
+    else:
+        table = Table("since (UTC)", "alias", "model", "how", "reason")
+        for entry in found:
+            table.add_row(entry.created_at[:19], entry.alias, entry.model, entry.kind, entry.reason or "")
+        console().print(table)
+    return [asdict(entry) for entry in found]
+
+
+@contextmanager
+def _aliases(life: Life, where: str | None) -> "Iterator[Aliases]":
+    require("sqlalchemy", "serve")
+    from sayso.feedback.aliases import Aliases
+    from sayso.feedback.store import Store
+
+    store = Store(where or life.store)
+    try:
+        yield Aliases(store)
+    finally:
+        store.close()
+
+
+def _findings(life: Life, options: Promote, gate: Gate, current: "Assignment | None") -> list[Finding]:
+    """Return what the gate finds; a first model has nothing to be compared with, but it must have been evaluated."""
+    candidate = life.model(options.candidate)
+    if not _scores(life, options.candidate):
+        raise UserError(f"'{options.candidate}' has not been evaluated; run: sayso evaluate {options.candidate}")
+    if current is None:
+        said = f"'{options.to}' names no model yet, so there is nothing to compare with."
+        return [Finding("first model", "passed", said)]
+    before = life.model(current.model)
+    if current.model not in models(life) or fingerprint_of(before) != current.fingerprint:
+        raise UserError(
+            f"'{options.to}' names '{current.model}', whose folder is gone or has other weights now; restore it, or "
+            f"run 'sayso rollback {options.to}'."
+        )
+    if tokenizer_fingerprint(before) != tokenizer_fingerprint(candidate):
+        raise UserError(
+            f"'{options.candidate}' has another tokenizer than '{current.model}', so that their scores cannot be "
+            "compared item by item; promote it to an alias of its own with --to."
+        )
+    folders = {options.candidate: candidate, current.model: before}
+    tasks = {
+        task.name: compare_items(task.scores[options.candidate], task.scores[current.model], task.clusters)
+        for task in shared_tasks(life, folders, options.store)
+    }
+    measured = Measured(tasks, _bits(life, current.model, options.candidate), _win_rate(life, before, candidate))
+    return judge_gate(gate, measured, current.model)
+
+
+def _scores(life: Life, name: str) -> Mapping[str, Any]:
+    """Return the scores of a model's own evaluation; empty if it is of other weights, or there is none."""
+    path = life.run(f"evaluate-{name}") / "scores.json"
+    scores = read_object(path, "key") if path.exists() else {}
+    weights = sha256(weights_file(life.model(name)))
+    return scores if scores and scores["key"]["weights"] == weights else {}
+
+
+def _bits(life: Life, current: str, candidate: str) -> dict[str, tuple[float, float]]:
+    """Return the bits per byte of both models by kind of text, if they read the same text."""
+    old, new = _scores(life, current), _scores(life, candidate)
+    if not old or not new or old["key"]["baselines"] != new["key"]["baselines"]:
+        return {}
+    return {kind: (old["bpb"][kind]["mean"], new["bpb"][kind]["mean"]) for kind in old["bpb"]}
+
+
+def _win_rate(life: Life, current: Path, candidate: Path) -> Estimate | None:
+    """Return the candidate's win rate at equal length by `sayso judge CURRENT CANDIDATE`, if of these weights."""
+    path = life.run(f"judge-{current.name}-{candidate.name}") / "scores.json"
+    if not path.exists():
+        return None
+    scores = read_object(path, "players")
+    players = [f"{folder.name} {sha256(weights_file(folder))[:8]}" for folder in (current, candidate)]
+    return Estimate.from_dict(scores["length_controlled"]) if scores["players"] == players else None
