@@ -16,6 +16,7 @@ from sayso.judge.tasks.item import Choices
 from sayso.judge.tasks.next_sentence import OPTIONS, next_sentence_items, next_sentence_scores
 from sayso.judge.tuning import kept_verdict
 from sayso.reply.conversation import Replier
+from sayso.report.board import _own
 from sayso.run.evaluate import Evaluate, _next_sentence
 from sayso.weights.folder import load_model
 
@@ -117,3 +118,11 @@ def test_evaluate_asks_about_documents_that_are_not_of_the_small_world(lived: Li
 def test_a_negative_number_of_questions_is_refused(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "tuned", "--life", str(lived.root), "--next-sentences", "-1"]) == 2
     assert "--next-sentences" in capsys.readouterr().err
+
+
+def test_the_leaderboard_has_the_share_of_right_sentences() -> None:
+    """With the score of a guess; not for a model that was not asked."""
+    asked = {**scores([1.0, 0.0], 1.0), "families": {}}
+    found = {measure.name: (measure.baseline, value.mean) for measure, value in _own({**asked, "bpb": {}})}
+    assert found == {"next sentence": (0.25, 0.5)}
+    assert list(_own({**asked, "bpb": {}, "next_sentence": None})) == []

@@ -425,7 +425,7 @@ class Acts:
         endpoint: str | None = ...,
         key: str | None = ...,
         n: int = ...,
-        samples: int = ...,
+        samples: int | None = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,
         conversations: int = ...,

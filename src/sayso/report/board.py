@@ -91,6 +91,8 @@ def _own(scores: _Data) -> Iterator[tuple[Measure, Estimate]]:
     if scores["families"]:
         for key, name in (("smallworld_accuracy", "story questions"), ("instructions", "instructions")):
             yield Measure(name, "small world", False, True), Estimate.from_dict(scores[key])
+    if right := scores.get("next_sentence"):
+        yield Measure("next sentence", "text", False, True, baseline=0.25), Estimate.from_dict(right)
     if talks := scores.get("conversations"):
         yield Measure("nats a token", "held-out conversations", True, False), Estimate.from_dict(talks["loss"])
         if talks["exact"]["n"]:

@@ -25,6 +25,7 @@ from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_
 from sayso.judge.statistics.estimate import estimate
 from sayso.judge.talks import held_talks, talks_json
 from sayso.judge.tasks.asked import asked_suite
+from sayso.judge.tasks.contamination import training_text
 from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_scores
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.reply.conversation import Replier
@@ -43,6 +44,7 @@ BYTES_PER_QUESTION = 2_000  # of held-out text that is searched for documents wi
 ASKED = ("n", "seed", "split", "text_bytes", "conversations", "next_sentences")
 """Options that an evaluation depends on, besides the model and the text."""
 Samples = Annotated[int, Range(2, 1000)]
+SAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Evaluate(Options):
     """Key of the server. Default: the environment variable SAYSO_ENDPOINT_KEY."""
     n: Questions = 60
     """Questions per small-world task family (0 = none), or per group of the suite knowledge."""
-    samples: Samples = 6
-    """Number of sampled replies to each question of the suite knowledge."""
+    samples: Samples | None = None
+    """Number of sampled replies to each question of the suite knowledge. Default: 6."""
     text_bytes: Positive = 100_000
     """Approximate amount of held-out text of each kind, in bytes."""
     baseline_bytes: Count = 64_000_000
@@ -139,6 +141,11 @@ def evaluate(options: Evaluate) -> Scores:
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
         write_json(path, scores, sealed=True)
     show_scores(scores, against)
+    if asked_next := scores["next_sentence"]:
+        say(
+            f"Of {asked_next['n']:,} questions which sentence comes next, {asked_next['mean']:.0%} are right "
+            f"({asked_next['low']:.0%} to {asked_next['high']:.0%}; a guess: 25%)."
+        )
     return scores
 
 
@@ -163,6 +170,12 @@ def _check_apart(options: Evaluate) -> None:
         given = [name for name in names if getattr(options, name)]
         if given and not getattr(options, needed):
             raise UserError(f"--{given[0].replace('_', '-')} requires --{needed}, such as {example}.")
+    if options.samples and options.suite != KNOWLEDGE:
+        raise UserError(f"--samples requires --suite {KNOWLEDGE}.")
+    if options.allow_code and options.suite in (KNOWLEDGE, BEHAVIOUR):
+        raise UserError(f"--allow-code does not apply to --suite {options.suite}, which runs no programs; omit it.")
+    if options.device and options.endpoint:
+        raise UserError("--device does not apply to a model behind --endpoint; omit one of them.")
     if options.text and options.suite is not None:
         raise UserError("--text and --suite are two evaluations; run sayso evaluate once with each.")
 
@@ -182,6 +195,11 @@ def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     with Progress(None, "hub: data set") as line:
         asked = asked_suite(
             suite, options.tasks, options.data, options.limit, execute=options.allow_code, progress=line.update
+        )
+    if options.contamination and next(training_text(life.data("text"), life.data("chat")), None) is None:
+        raise UserError(
+            f"--contamination searches the text that the life trains on; '{life.root}' has none. Omit it, or prepare "
+            "some with sayso prepare."
         )
     judged = _judged(options, life)
     with act_log(life, "evaluate", judged.name, replace(options, key=None)):
@@ -230,5 +248,5 @@ def _evaluate_knowledge(options: Evaluate) -> Scores:
     chat = asked_in_messages(folder, load_tokenizer(folder).chat_template is not None)
     corpus = None if options.data is None else str(options.data)
     with act_log(life, "evaluate", name, options):
-        asking = Asking(options.samples, chat, options.seed)
+        asking = Asking(options.samples or SAMPLES, chat, options.seed)
         return evaluate_knowledge(life, folder, name, asking, options.n, corpus, options.tasks, options.device)

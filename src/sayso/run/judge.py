@@ -124,6 +124,9 @@ def _judge(life: Life, options: Judge) -> tuple[str, PairJudge]:
     if (options.reward is None) == (options.endpoint is None):
         raise UserError("sayso judge needs one judge: --reward NAME, or --endpoint ADDRESS with --judge NAME.")
     if options.reward is not None:
+        for name in ("judge", "key"):
+            if getattr(options, name):
+                raise UserError(f"--{name} requires --endpoint, the address of the server; with --reward, omit it.")
         folder = resolve_model(life, options.reward)
         return f"reward {folder}", reward_judge(open_scorer([folder]))
     assert options.endpoint is not None
