@@ -93,6 +93,11 @@ def test_growth_is_told_and_other_questions_are_not_compared() -> None:
     assert kept_verdict(low, {"bpb": {}, "next_sentence": None}, ("base", "tuned")) == ""
 
 
+def test_a_single_question_tells_nothing() -> None:
+    told = kept_verdict(scores([1.0], 1.0), scores([0.0], 1.0), ("base", "tuned"))
+    assert told.endswith("one question is too few to say what was forgotten.")
+
+
 def scores(right: list[float], bits: float) -> dict[str, object]:
     """Return scores as `evaluate` makes them."""
     return {"next_sentence": {**estimate(right).as_dict(), "values": right}, "bpb": {"real": {"mean": bits}}}

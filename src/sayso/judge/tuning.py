@@ -79,13 +79,16 @@ def kept_verdict(before: Mapping[str, Any], after: Mapping[str, Any], names: tup
     if not old or not new or len(old["values"]) != len(new["values"]):
         return ""
     change = paired(new["values"], old["values"])
+    asked = "1 question" if new["n"] == 1 else f"{new['n']:,} questions"
     text = (
-        f"General ability: of {new['n']:,} questions which sentence of an article comes next the {second} model "
+        f"General ability: of {asked} which sentence of an article comes next the {second} model "
         f"answers {new['mean']:.0%}, the {first} model {old['mean']:.0%} ({_signed(change, 100)} points; a guess 25%)"
     )
     bits = [scores["bpb"]["real"]["mean"] for scores in (before, after) if "real" in scores["bpb"]]
     if len(bits) == 2:
         text += f", at {bits[1]:.3f} bits per byte of ordinary text for {bits[0]:.3f}"
+    if change.low != change.low:
+        return f"{text}; one question is too few to say what was forgotten."
     if change.high < 0:
         return f"{text}: some of it was forgotten."
     return f"{text}: no loss can be seen." if change.low <= 0 else f"{text}: it has grown."
