@@ -57,11 +57,17 @@ def evaluate_knowledge(
 ) -> dict[str, Any]:
     """Ask at most `count` questions of each group, and write `runs/evaluate-NAME/knowledge.json` and `.svg`.
 
-    Raises `UserError` for an unknown group, a corpus without facts, and if scipy is missing.
+    Raises `UserError` for an unknown group, a corpus without facts or without questions of these groups, and if scipy
+    is missing.
     """
     require("scipy.stats", "judge")
     found = read_corpus(life, corpus, BadRows()).questions("exam", count, asking.seed, groups or GROUPS)
     questions = [(group, fact) for group, facts in found.items() for fact in facts]
+    if not questions:
+        raise UserError(
+            f"The corpus has no question of {' or '.join(groups or GROUPS)}; choose other --tasks, or another corpus, "
+            "such as wiki."
+        )
     path = life.run(f"evaluate-{name}") / f"{NAME}.json"
     work_in(path.parent)
     key = {"fingerprint": fingerprint_of(folder), "questions": digest(questions), **asdict(asking)}
@@ -105,7 +111,7 @@ def show(scores: dict[str, Any]) -> None:
         marks.add_row(group, *(_percent(part["scores"][mark]) for mark in MARKS), f"{part['items']:,}")
     console().print(marks)
     if not scores["confidence"]:
-        say("Every question about a real subject was answered by an abstention, so there is no confidence to judge.")
+        say("No question about a real subject was answered, so there is no confidence to judge.")
         return
     table = Table("confidence", "calibration error", "debiased", "Brier", "AUROC", "real or invented", "AURC")
     for name, part in scores["confidence"].items():
