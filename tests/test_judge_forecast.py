@@ -116,7 +116,7 @@ def test_ranking_is_the_area_under_the_roc_curve_of_scipy() -> None:
 
 
 def test_the_interval_of_a_ranking_is_that_of_the_rarer_kind() -> None:
-    """Without the only wrong answer there is nothing to rank, so there is no interval; three perfect ones tell little."""
+    """Without the only wrong answer nothing is left to rank, so there is no interval; three ranked well tell little."""
     said = np.linspace(0.1, 0.9, 30)
     assert math.isnan(auroc(said, np.arange(30) != 4).low)
     assert auroc(said, np.arange(30) != 4).mean == pytest.approx(25 / 29)

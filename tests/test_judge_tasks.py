@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sayso.base.errors import UserError
+from sayso.base.files import write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.cli.main import run
@@ -19,6 +21,7 @@ from sayso.judge.likelihood.continuations import Continuation, ContinuationScore
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.asked import asked_suite
 from sayso.judge.tasks.item import (
     Choices,
     Completion,
@@ -35,6 +38,7 @@ from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import CORE, suite
 from sayso.judge.tasks.task import Task, chosen, examples, groups_of
+from sayso.run.suite import with_earlier
 from sayso.weights.folder import load_model
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "eval"
@@ -122,6 +126,9 @@ def test_hellaswag_is_read_from_its_text_compressed_or_not(tmp_path: Path) -> No
     (tmp_path / "wrong.txt").write_text(text.replace("\n3\n", "\nx\n"))
     with pytest.raises(UserError, match=r'wrong.txt:1: "gold" must be an index from 0 to 3; got "x"'):
         read_items(tmp_path / "wrong.txt")
+    (tmp_path / "long.txt").write_text(text.replace("\n3\n", f"\n{'3' * 5000}\n"))
+    with pytest.raises(UserError, match=r'long.txt:1: "gold" must be an index from 0 to 3'):
+        read_items(tmp_path / "long.txt")
 
 
 def test_questions_about_a_passage_share_a_cluster(tmp_path: Path) -> None:
@@ -365,6 +372,7 @@ TOML = '[[task]]\nname = "hours"\nfile = "hours.jsonl"\n'
         ("", r"needs at least one \[\[task\]\]"),
         ("task = 1", r"needs at least one \[\[task\]\]"),
         ("[[task]", "must be readable TOML"),
+        (TOML + f"shots = 1{'0' * 5000}", "must be readable TOML"),
         (TOML + "shot = 1", "no setting 'shot'.*Did you mean 'shots'"),
         (TOML + 'shots = "1"', "'shots' of a task must be a number; got '1'"),
         (TOML + "shots = -1", "'shots' must be at least 0"),
@@ -416,6 +424,30 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     ):
         assert rule in told
     assert "--limit requires --suite" in told
+
+
+def test_a_mean_is_over_the_tasks_of_the_record(tmp_path: Path) -> None:
+    """One task asked again leaves the mean of all; a further one leaves none, until all are asked together."""
+    path = tmp_path / "core.json"
+
+    def record(mean: float, *tasks: str) -> dict[str, Any]:
+        found = with_earlier(path, {"fingerprint": "m", "limit": 0, "tasks": dict.fromkeys(tasks, mean), "core": mean})
+        write_json(path, found, sealed=True)
+        return found
+
+    assert record(1, "a", "b")["core"] == 1
+    assert record(2, "a") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1}, "core": 1}
+    assert record(3, "c") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1, "c": 3}}
+    assert record(4, "a", "b", "c")["core"] == 4
+
+
+def test_a_file_of_tasks_has_a_record_of_its_own(tmp_path: Path) -> None:
+    """Not that of a suite, nor that of the life's own evaluation."""
+    (tmp_path / "hours.jsonl").write_text('{"query": "Is it 1?", "choices": ["yes", "no"], "gold": 0}\n')
+    for name in ("small", "scores", "knowledge"):
+        (tmp_path / f"{name}.toml").write_text(TOML)
+        with pytest.raises(UserError, match=f"another name than '{name}'"):
+            asked_suite(str(tmp_path / f"{name}.toml"), (), None, 0)
 
 
 def test_blimp_s_mean_has_an_interval_over_paradigms() -> None:

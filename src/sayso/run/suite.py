@@ -37,6 +37,8 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from sayso.feedback.store import Store
 
+_MEANS = ("blimp", "core", "core_older")
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -149,10 +151,20 @@ def _means(name: str, results: Sequence[TaskResult]) -> dict[str, Any]:
 
 
 def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores with those of the tasks that were not asked this time, if they are of the same model."""
+    """Return the scores with those of the tasks that were not asked this time, if they are of the same model.
+
+    A mean is always over all tasks of the record: if others were asked before, it is the earlier one or left out.
+    """
     earlier = read_object(path, "tasks") if path.exists() else {}
-    same = all(earlier.get(name) == scores[name] for name in ("fingerprint", "limit"))
-    return {**scores, "tasks": {**earlier["tasks"], **scores["tasks"]}} if same else scores
+    if any(earlier.get(name) != scores[name] for name in ("fingerprint", "limit")):
+        return scores
+    tasks = {**earlier["tasks"], **scores["tasks"]}
+    found = {**scores, "tasks": tasks}
+    if len(tasks) > len(scores["tasks"]):
+        known = earlier if len(tasks) == len(earlier["tasks"]) else {}
+        found = {name: value for name, value in found.items() if name not in _MEANS}
+        found |= {name: known[name] for name in _MEANS if name in known}
+    return found
 
 
 def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:

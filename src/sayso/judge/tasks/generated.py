@@ -96,8 +96,7 @@ class EndpointResponder:
             if task.chat:
                 return self.endpoint.chat([{"role": "user", "content": prompt}], **settings)
             ends = stops(task)
-            body = {"model": self.endpoint.model, "prompt": prompt, "stop": list(ends[:_MOST_STOPS]), **settings}
-            return cut_at(str(self.endpoint.post("/completions", body)["choices"][0]["text"]), ends)
+            return cut_at(self.endpoint.complete(prompt, stop=list(ends[:_MOST_STOPS]), **settings), ends)
 
         with ThreadPoolExecutor(self.at_once) as pool:
             return list(pool.map(one, prompts))
