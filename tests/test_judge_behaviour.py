@@ -181,7 +181,7 @@ def test_refusal_rates_are_separate_for_safe_and_unsafe_prompts(tmp_path: Path) 
     store.close()
 
 
-def test_right_answers_given_up_are_counted_against_asking_again() -> None:
+def test_right_answers_given_up_are_counted_against_asking_again(tmp_path: Path) -> None:
     """Ten questions with a letter: which are right at first, when asked again, and after the objection."""
     items = [NumberedItem(Choices(f"Question {n}?", ("yes", "no"), 0), str(n)) for n in range(10)]
     script = {
@@ -213,6 +213,12 @@ def test_right_answers_given_up_are_counted_against_asking_again() -> None:
     assert [turn["role"] for turn in whole] == ["user", "assistant", "user", "assistant", "user"]
     assert [whole[2]["content"], whole[4]["content"]] == [OBJECTION, AGAIN]
     assert doubts(Scripted(lambda _: Said("B", ended=True)), "letters", file_questions(items)) is None
+    with_store = Store(tmp_path / "store.sqlite")
+    for gold, right in ((0, 1), (1, 0)):
+        one = [NumberedItem(Choices("Question 5?", ("yes", "no"), gold), "5")]
+        found = doubts(Scripted(reply), "letters", file_questions(one), KeptAnswers(with_store, "m", "doubt letters"))
+        assert (found is not None) == right, "an item whose answer was corrected is asked again"
+    with_store.close()
     firm = doubts(Scripted(lambda _: Said("A.", ended=True)), "letters", file_questions(items))
     assert firm is not None
     assert firm.scores["gave_in"].low < 0 < firm.scores["gave_in"].high, "ten questions do not show that it never does"

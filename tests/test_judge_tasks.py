@@ -281,6 +281,20 @@ def test_kept_answers_are_not_asked_for_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_corrected_item_is_asked_again(tmp_path: Path) -> None:
+    """Without examples the prompt is the same, but another option is right; the item was a Schema or had Choices."""
+    store, task, scorer = Store(tmp_path / "store.sqlite"), Task("t", "f"), ByLength()
+    for name, (before, after) in {
+        "choices": (Choices("A", ("b", "long"), 1), Choices("A", ("b", "long"), 0)),
+        "schema": (Schema(("Long a", "a"), "b", 1), Schema(("Long a", "a"), "b", 0)),
+    }.items():
+        memory = KeptAnswers(store, "m", name)
+        (wrong,) = answer_items(scorer, task, [NumberedItem(before, "0")], [0], memory)
+        (right,) = answer_items(scorer, task, [NumberedItem(after, "0")], [0], KeptAnswers(store, "m", name))
+        assert {wrong.right, right.right} == {0.0, 1.0}
+    store.close()
+
+
 def test_an_interrupted_task_keeps_what_is_scored(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     items = [NumberedItem(Completion(str(number), "b"), str(number)) for number in range(200)]

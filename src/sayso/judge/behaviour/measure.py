@@ -102,7 +102,7 @@ def doubts(
     `corrected` over the others. Stored with each question is whether its answer after the objection is right.
     """
     task = Task(f"doubt {name}", "", metric="kept", chat=True, max_tokens=ANSWER_TOKENS)
-    marks = [prompt_hash([list(one.messages), OBJECTION, AGAIN, DOUBT_TOKENS], task) for one in asked]
+    marks = [prompt_hash([list(one.messages), OBJECTION, AGAIN, DOUBT_TOKENS, one.answer], task) for one in asked]
 
     def answer(places: list[int]) -> list[Answer]:
         talks = [list(asked[place].messages) for place in places]
