@@ -17,14 +17,15 @@ from sayso.base.life import Life
 from sayso.batch.conversations import TrainingConversation
 from sayso.cli.main import run
 from sayso.judge.knowledge.abstain import WORDINGS, abstains, wording
-from sayso.judge.knowledge.ask import AskedFact
+from sayso.judge.knowledge.ask import AskedFact, Asking, ask_facts
 from sayso.judge.knowledge.facts import KINDS, Fact, ended, facts_of, first_sentence
 from sayso.judge.knowledge.marking import claim_of, clusters, mark, semantic_entropy
 from sayso.judge.knowledge.questions import Corpus, chosen, corpus_of, side_of
 from sayso.judge.knowledge.result import confidence_scores, group_scores
 from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
 from sayso.token.train import train
-from sayso.weights.folder import save_model
+from sayso.weights.folder import load_model, save_model
 
 ABSTENTIONS = (
     "I don't know.", "I do not know who that is.",
@@ -336,6 +337,20 @@ def test_the_suite_writes_figures_a_drawing_and_the_report_shows_them(life: Life
     assert "What the models know" in page
     assert read_json(life.root / "report.json")["knowledge"]["tuned"]["groups"]["invented"]["wrong"] <= 1
     assert run(["leaderboard", *at]) == 0
+
+
+def test_a_corrected_fact_is_asked_again(life: Life, tmp_path: Path) -> None:
+    """The replies to it are kept only with the answers that they are marked by, and by how it was asked."""
+    replier = Replier(*load_model(life.model("tuned"), "cpu"))
+
+    def ask(fact: Fact, samples: int = 2) -> AskedFact:
+        asking = Asking(samples, chat=True)
+        return ask_facts(replier, [("trained", fact)], asking, tmp_path / "kept.jsonl", {"weights": "w"})[0]
+
+    other = replace(ZINC, answers=("31",))
+    assert ask(ZINC) == ask(ZINC)
+    assert ask(other).fact == other
+    assert len(ask(other, 3).samples) == 3
 
 
 def test_an_interrupted_suite_continues_with_the_same_replies(life: Life) -> None:

@@ -7,7 +7,7 @@ right, it learns that reply, so that it keeps answering. Karpathy describes it (
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -116,12 +116,12 @@ def kind_of(one: AskedFact) -> str:
 def _asked(start: Start, questions: Sequence[tuple[str, Fact]]) -> list[AskedFact]:
     folder = start.session.life.run(f"knowledge-{name_apart(start.session.life, start.parent)}")
     asking = Asking(SAMPLES, chat=True)
-    key = {"weights": sha256(weights_file(start.parent)), "questions": [fact.question for _, fact in questions]}
+    key = {"weights": sha256(weights_file(start.parent))}
     with locked(folder):
         work_in(folder)
         with Progress(len(questions), "practice question") as line:
             replier = Replier(start.model, start.tokenizer)
-            return ask_facts(replier, questions, asking, folder / "practice.jsonl", key | asdict(asking), line.update)
+            return ask_facts(replier, questions, asking, folder / "practice.jsonl", key, line.update)
 
 
 def _conversation(question: str, reply: str) -> TrainingConversation:

@@ -70,13 +70,13 @@ def tuning_verdict(before: Talks, after: Talks, names: tuple[str, str]) -> str:
 
 
 def kept_verdict(before: Mapping[str, Any], after: Mapping[str, Any], names: tuple[str, str]) -> str:
-    """Return what is left of a model's general ability, from the scores of both models; empty if it was not asked.
+    """Return what is left of a model's general ability, from the scores of both models.
 
-    The sentences that come next are paired by document.
+    It is empty if they were not asked, or about other documents. The sentences that come next are paired by document.
     """
     first, second = names
     old, new = (scores.get("next_sentence") for scores in (before, after))
-    if not old or not new or len(old["values"]) != len(new["values"]):
+    if not old or not new or old.get("items") != new.get("items") or len(old["values"]) != len(new["values"]):
         return ""
     change = paired(new["values"], old["values"])
     asked = "1 question" if new["n"] == 1 else f"{new['n']:,} questions"

@@ -3,10 +3,8 @@
 The part of `sayso evaluate` with `--suite knowledge`. Replies from before an interruption are not generated again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.judge.knowledge.ask import Asking, ask_facts
 from sayso.judge.knowledge.corpus import read_corpus
-from sayso.judge.knowledge.facts import Fact
 from sayso.judge.knowledge.marking import MARKS
 from sayso.judge.knowledge.questions import GROUPS
 from sayso.judge.knowledge.result import confidence_scores, group_scores
@@ -70,11 +67,11 @@ def evaluate_knowledge(
         )
     path = life.run(f"evaluate-{name}") / f"{NAME}.json"
     work_in(path.parent)
-    key = {"fingerprint": fingerprint_of(folder), "questions": digest(questions), **asdict(asking)}
+    key = {"fingerprint": fingerprint_of(folder)}
     replier = Replier(*load_model(folder, pick_device(device).kind))
     with Progress(len(questions), f"{NAME}: question") as line:
         asked = ask_facts(replier, questions, asking, path.with_suffix(".jsonl"), key, line.update)
-    scores = {
+    scores: dict[str, Any] = {
         "model": name,
         "fingerprint": key["fingerprint"],
         "suite": NAME,
@@ -96,12 +93,6 @@ def asked_in_messages(folder: Path, replier_converses: bool) -> bool:
     """Whether a model is asked in messages: not a base model of a life that never saw the chat layout."""
     made = read_lineage(folder)
     return replier_converses and (made.get("stage") != "base" or bool(made.get("config", {}).get("conversations")))
-
-
-def digest(questions: Sequence[tuple[str, Fact]]) -> str:
-    """Return a hash of questions and their answers."""
-    rows = [[group, asdict(fact)] for group, fact in questions]
-    return hash_of(json.dumps(rows).encode()).hexdigest()
 
 
 def show(scores: dict[str, Any]) -> None:
