@@ -21,7 +21,7 @@ from sayso.judge.likelihood.continuations import Continuation, ContinuationScore
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import answer_items
-from sayso.judge.tasks.asked import asked_suite
+from sayso.judge.tasks.asked import AskedSuite, asked_suite
 from sayso.judge.tasks.item import (
     Choices,
     Completion,
@@ -38,7 +38,7 @@ from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import CORE, suite
 from sayso.judge.tasks.task import Task, chosen, examples, groups_of
-from sayso.run.suite import with_earlier
+from sayso.run.suite import Judged, show_suite, with_earlier
 from sayso.weights.folder import load_model
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "eval"
@@ -341,7 +341,7 @@ def test_items_that_share_a_passage_have_an_error_by_passage() -> None:
     passages = [replace(one, cluster=f"p{n // 4}") for n, one in enumerate(answered(right))]
     items = ITEMS + ITEMS[:4]
     found = result_of(task, items, range(12), passages).main
-    assert found == clustered(right, [n // 4 for n in range(12)])
+    assert found == clustered(right, [n // 4 for n in range(12)], 0, 1)
     assert found.se > 1.5 * result_of(task, items, range(12), answered(right)).main.se
 
 
@@ -350,6 +350,25 @@ GPT2 = (
     *(0.155, 0.23043, 0.42348, 0.09048, 0.03125, 0.05790, 0.13278, 0.55443, 0.2592),
 )
 """Accuracies of GPT-2 124M in the order of `CORE`, as an independent run published them, with CORE 0.12165."""
+
+
+def test_an_interval_stays_in_the_range_of_its_score() -> None:
+    """F1 is at most 1, also where all replies about a passage have the same; bits per byte are only at least 0."""
+
+    def scored(f1: Sequence[float], clusters: Sequence[str] = ("", "", "")) -> TaskResult:
+        answers = [
+            Answer(str(n), own, "p", value, {"f1": value, "bits_per_byte": 9 * value}, (), 0, 0, False)
+            for n, (value, own) in enumerate(zip(f1, clusters, strict=True))
+        ]
+        items = [NumberedItem(Question("Q", ("A",)), str(n)) for n in range(3)]
+        return result_of(Task("t", "f", metric="f1"), items, range(3), answers, [False] * 3)
+
+    for found in (scored([0.1, 0.9, 0.8]), scored([0.1, 0.9, 0.8], ["x", "y", "y"])):
+        assert (found.main.low, found.main.high) == (0, 1)
+        assert found.unseen == found.main
+        assert found.scores["bits_per_byte"].low == 0
+        assert found.scores["bits_per_byte"].high > 9
+    assert 0 < scored([1.0, 1.0, 1.0], ["x", "y", "y"]).main.low < 1, "two passages say little"
 
 
 def test_core_is_the_mean_of_22_centered_accuracies() -> None:
@@ -462,6 +481,18 @@ def test_a_file_of_tasks_has_a_record_of_its_own(tmp_path: Path) -> None:
         (tmp_path / f"{name}.toml").write_text(TOML)
         with pytest.raises(UserError, match=f"another name than '{name}'"):
             asked_suite(str(tmp_path / f"{name}.toml"), (), None, 0)
+
+
+def test_a_score_without_an_interval_is_shown_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One reply with an F1 of a half, or two questions about one passage."""
+    name = "core"
+    scores = {"f1": estimate([0.5]), "bits_per_byte": estimate([0.5])}
+    result = TaskResult(Task("squad", "squad.json", metric="f1"), scores, 1, 0, 0, 0)
+    judged = Judged("m", "f", ByLength(), None)  # type: ignore[arg-type]
+    show_suite(judged, AskedSuite(name, (), tmp_path, (), 1), [result])
+    told = capsys.readouterr().out
+    assert "0.500" in told
+    assert "nan" not in told
 
 
 def test_blimp_s_mean_has_an_interval_over_paradigms() -> None:

@@ -77,14 +77,13 @@ def compared_recipes(tasks: Sequence[SharedTask], models: Sequence[str], against
 
 def _row(name: str, found: CrossedDifference, adjusted: float) -> tuple[str, ...]:
     difference = found.difference
-    interval = "" if difference.low != difference.low else f"{difference.low:+.3f} to {difference.high:+.3f}"
     return (
         name,
         f"{difference.n:,}",
         f"{found.b.mean.mean:.3f}",
         f"{found.a.mean.mean:.3f}",
         f"{difference.mean:+.3f}",
-        interval,
+        difference.interval("+.3f"),
         f"{found.b.between:.3f}, {found.a.between:.3f}",
         f"{adjusted:.3f}",
     )

@@ -177,21 +177,23 @@ def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
         table.add_row(
             found.task.name,
             f"{main.mean:.3f}",
-            f"{main.low:.3f} to {main.high:.3f}",
+            main.interval(),
             f"{main.n:,}",
             f"{found.task.baseline:.3f}",
             f"{bits.mean:.3f}" if bits else "",
         )
     if asked.name == BLIMP:
         whole = blimp_mean(results)
-        ends = "" if whole.low != whole.low else f"{whole.low:.3f} to {whole.high:.3f}"
-        table.add_row("mean", f"{whole.mean:.3f}", ends, f"{sum(found.items for found in results):,}", "0.500", "")
+        table.add_row(
+            "mean", f"{whole.mean:.3f}", whole.interval(), f"{sum(found.items for found in results):,}", "0.500", ""
+        )
     console().print(table)
     if asked.name == "core":
         mean, older = core_mean(results), core_mean(results, older=True)
+        ends = mean.interval(".4f")
         say(
-            f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f}); with "
-            f"the older baselines {older.mean:.4f}."
+            f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f}{ends and f' ({ends})'}; with the older "
+            f"baselines {older.mean:.4f}."
         )
     for found in results:
         if found.unseen is not None:
