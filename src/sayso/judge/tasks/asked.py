@@ -100,7 +100,10 @@ def _revisions(name: str, wanted: Sequence[str], tasks: Sequence[Task], folder: 
             raise UserError(f"--tasks must be tasks of the suite '{name}'; got '{one}'.{nearest(task, known)}")
         if revision and folder is not None:
             raise UserError(f"The revision in '{one}' is that of a data set on the hub; omit it or --data.")
-        found[task] = revision
+        if found.setdefault(task, revision) != revision:
+            raise UserError(
+                f"--tasks takes each task once; '{task}' is named at two revisions, '{found[task]}' and '{revision}'."
+            )
     return found
 
 
