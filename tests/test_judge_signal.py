@@ -91,7 +91,7 @@ def test_the_leaderboard_says_which_tasks_can_tell_models_apart(
     [
         (["run-1"], "--noise needs two or more checkpoints or seeds of a run; got run-1"),
         (["run-1", "run-4"], "--noise must name evaluated models: run-1, run-2; got 'run-4'"),
-        (["run-1", "run-2"], "--noise needs another model"),
+        (["run-1", "run-2"], "--noise compares the run with other models"),
         (["run-1", "run-2", "--export", "eee"], "run sayso leaderboard once with each"),
     ],
 )
