@@ -387,7 +387,7 @@ def test_bad_options_are_refused(
     other = tmp_path / "other.jsonl"
     write_jsonl(other, [{"title": "Zzyx", "text": "Zzyx is a city in Chad."}])
     words = [word.format(empty=empty, other=other) for word in words]
-    assert run(["evaluate", "tuned", "--life", str(life.root), "--suite", "knowledge", "--device", "cpu", *words]) == 2
+    assert run(["evaluate", "tuned", "--life", str(life.root), "--suite", "knowledge", *words]) == 2
     assert told in capsys.readouterr().err.replace("\n", " ")
 
 
