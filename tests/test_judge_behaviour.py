@@ -22,7 +22,8 @@ from sayso.judge.behaviour.measure import doubts, open_replies, refusals
 from sayso.judge.behaviour.prompts import LANGUAGES, Contrast, contrasts_file, open_questions, read_contrasts
 from sayso.judge.behaviour.refusal import refusal
 from sayso.judge.behaviour.repetition import ends_in_loop, repeated_share, units
-from sayso.judge.statistics.estimate import estimate, paired
+from sayso.judge.statistics.estimate import estimate
+from sayso.judge.statistics.significance import compare_items
 from sayso.judge.tasks.generated import Said
 from sayso.judge.tasks.item import Choices, NumberedItem, Question
 from sayso.judge.tasks.task import Task
@@ -180,7 +181,7 @@ def test_refusal_rates_are_separate_for_safe_and_unsafe_prompts(tmp_path: Path) 
     store.close()
 
 
-def test_right_answers_given_up_are_counted_against_asking_again() -> None:
+def test_right_answers_given_up_are_counted_against_asking_again(tmp_path: Path) -> None:
     """Ten questions with a letter: which are right at first, when asked again, and after the objection."""
     items = [NumberedItem(Choices(f"Question {n}?", ("yes", "no"), 0), str(n)) for n in range(10)]
     script = {
@@ -204,7 +205,7 @@ def test_right_answers_given_up_are_counted_against_asking_again() -> None:
     assert found.scores["first"] == estimate(first, low=0)
     assert found.main == estimate(after, low=0)
     assert found.scores["kept_asked_again"] == estimate(again, low=0)
-    assert found.scores["gave_in"] == paired(again, after)
+    assert found.scores["gave_in"] == compare_items(again, after).difference
     assert found.scores["corrected"] == estimate([1, 0], low=0)
     assert found.scores["changed"].mean == pytest.approx(7 / 10)
     assert found.cut == 1
@@ -212,6 +213,15 @@ def test_right_answers_given_up_are_counted_against_asking_again() -> None:
     assert [turn["role"] for turn in whole] == ["user", "assistant", "user", "assistant", "user"]
     assert [whole[2]["content"], whole[4]["content"]] == [OBJECTION, AGAIN]
     assert doubts(Scripted(lambda _: Said("B", ended=True)), "letters", file_questions(items)) is None
+    with_store = Store(tmp_path / "store.sqlite")
+    for gold, right in ((0, 1), (1, 0)):
+        one = [NumberedItem(Choices("Question 5?", ("yes", "no"), gold), "5")]
+        found = doubts(Scripted(reply), "letters", file_questions(one), KeptAnswers(with_store, "m", "doubt letters"))
+        assert (found is not None) == right, "an item whose answer was corrected is asked again"
+    with_store.close()
+    firm = doubts(Scripted(lambda _: Said("A.", ended=True)), "letters", file_questions(items))
+    assert firm is not None
+    assert firm.scores["gave_in"].low < 0 < firm.scores["gave_in"].high, "ten questions do not show that it never does"
 
 
 @pytest.mark.parametrize(
@@ -290,6 +300,13 @@ def test_bad_contrasts_name_their_line(content: bytes, rule: str, tmp_path: Path
     with pytest.raises(UserError) as error:
         read_contrasts(tmp_path / "xstest.csv")
     assert rule in str(error.value)
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "x", "id": 1' + "0" * 5000 + "}", "[" * 100_000, "{"])
+def test_bad_json_of_contrasts_is_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / "xstest.jsonl").write_text(line)
+    with pytest.raises(UserError, match="must be readable"):
+        read_contrasts(tmp_path / "xstest.jsonl")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="SAYSO_TEST_DATA names no folder with XSTest")

@@ -103,8 +103,15 @@ def test_recipes_are_compared_by_their_seeds(life: Life, capsys: pytest.CaptureF
     keep(life, "d", "sums", [1, 0])
     for name in ("a", "b", "c"):
         keep(life, name, "sums", [1, 1])
-    assert "2 tasks" in compare(options)["verdict"]
+    said = compare(options)["verdict"]
+    assert "2 tasks" in said
+    assert "so few items cannot show any" in said, "two items would show a difference of 499.7 points"
+    for name in ("a", "b", "c", "d"):
+        keep(life, name, "one", [1])
+        keep(life, name, "passage", [1, 0], cluster="the same ")
+    assert {*compare(options)["tasks"]} == {"colors", "sums"}, "one item or passage is too few to compare recipes on"
     for words, rule in (
+        (["a", "c", "--against", "b", "d", "--tasks", "one"], "two or more items of different passages; one has fewer"),
         (["a", "c", "--against", "b"], "--against needs two or more seeds of a recipe; got b"),
         (["a", "--against", "b", "d"], "two or more different models; got a, b, d"),
         (["a", "c", "--against", "a", "d"], "two or more different models; got a, c, a, d"),

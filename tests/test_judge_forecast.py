@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sayso.judge.statistics.agreement import Bin, calibration_error
+from sayso.judge.statistics.estimate import wilson
 from sayso.judge.statistics.forecast import (
     aurc,
     auroc,
@@ -112,6 +113,16 @@ def test_ranking_is_the_area_under_the_roc_curve_of_scipy() -> None:
     assert found.mean == pytest.approx(u / (right.sum() * (80 - right.sum())))
     assert found.low < found.mean < found.high
     assert math.isnan(auroc([0.1, 0.9], [1.0, 1.0]).mean)
+
+
+def test_the_interval_of_a_ranking_is_that_of_the_rarer_kind() -> None:
+    """Without the only wrong answer nothing is left to rank, so there is no interval; three ranked well tell little."""
+    said = np.linspace(0.1, 0.9, 30)
+    assert math.isnan(auroc(said, np.arange(30) != 4).low)
+    assert auroc(said, np.arange(30) != 4).mean == pytest.approx(25 / 29)
+    perfect = auroc(said, np.arange(30) >= 3)
+    assert (perfect.mean, perfect.low, perfect.high) == (1, pytest.approx(wilson(1, 3)[0]), 1)
+    assert math.isnan(auroc([], []).mean)
 
 
 def test_brier_is_the_mean_square() -> None:

@@ -21,7 +21,7 @@ from sayso.judge.tasks.generated import (
     generated_answer,
     text_scores,
 )
-from sayso.judge.tasks.item import Choices, Instructed, NumberedItem, Question, item_of
+from sayso.judge.tasks.item import Choices, Instructed, Item, NumberedItem, Question, item_of
 from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.suites import GENERATED as SUITE
 from sayso.judge.tasks.task import Task, groups_of, prompt_of
@@ -32,6 +32,12 @@ from sayso.token.train import train
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "eval"
 ASKED = [NumberedItem(Question(f"What is {n} and {n}?", (f"It is {2 * n}.", "no")), str(n)) for n in range(50)]
 COMMAS = {"key": 1, "prompt": "No commas.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+
+
+def named(word: str) -> Item:
+    """A row of IFEval that asks for a word."""
+    values = {"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": [word]}]}
+    return item_of({"key": 1, "prompt": "Say yes", **values})
 
 
 class Echo:
@@ -106,6 +112,25 @@ def test_answers_are_kept_with_their_text_and_too_long_prompts_are_wrong(tmp_pat
     store.close()
     right = generated_answer(task, ASKED[3], "mark", "It is 6.")
     assert (right.right, right.choice, right.item) == (1.0, 0, "3")
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("exact_match", Question("Q", ("no",)), Question("Q", ("Q",))),
+        ("ifeval", named("no"), named("yes")),
+    ],
+)
+def test_a_text_is_scored_anew_if_another_answer_is_right(
+    metric: str, before: Item, after: Item, tmp_path: Path
+) -> None:
+    store, task, echo = Store(tmp_path / "store.sqlite"), Task("t", "f", metric=metric), Echo()  # type: ignore[arg-type]
+    scores = [
+        generate_answers(echo, task, [NumberedItem(item, "0")], [0], KeptAnswers(store, "m", "t"))[0].right
+        for item in (before, after)
+    ]
+    assert scores == [0, 1]
+    store.close()
 
 
 @pytest.fixture(scope="module")

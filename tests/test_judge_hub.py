@@ -222,6 +222,16 @@ def test_an_item_of_the_hub_is_the_item_of_the_public_file(
     assert [bool(one.cluster) for one in found] == [bool(one.cluster) for one in expected]
 
 
+def test_a_task_is_asked_at_one_revision() -> None:
+    with pytest.raises(UserError, match="'arc_easy' is named at two revisions, 'old' and 'new'"):
+        asked_suite("small", ("arc_easy@old", "piqa", "arc_easy@new"), None, 0)
+
+
+def test_an_answer_is_a_number_to_its_last_digit() -> None:
+    rows = [{"Body": "B.", "Question": "Q?", "Answer": answer} for answer in ("1234567.0", "0.125", "-3")]
+    assert [next(SETS["svamp.jsonl"].rows(row))["answer"] for row in rows] == ["1234567", "0.125", "-3"]
+
+
 def test_every_data_set_is_tested_and_belongs_to_a_task() -> None:
     """Each set's words are compared with a file's, those of BLiMP by one; and each is asked by a suite."""
     assert {file for file in SETS if file.partition(".")[0] not in PHENOMENA} == {*SAME} - {"transitive.jsonl"}

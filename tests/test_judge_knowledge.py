@@ -1,7 +1,9 @@
 """Questions about facts: extraction, invented subjects, marks, abstentions, clusters; and the acts that use them."""
 
+import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ from sayso.base.life import Life
 from sayso.batch.conversations import TrainingConversation
 from sayso.cli.main import run
 from sayso.judge.knowledge.abstain import WORDINGS, abstains, wording
-from sayso.judge.knowledge.ask import AskedFact
+from sayso.judge.knowledge.ask import AskedFact, Asking, ask_facts
 from sayso.judge.knowledge.facts import KINDS, Fact, ended, facts_of, first_sentence
 from sayso.judge.knowledge.marking import claim_of, clusters, mark, semantic_entropy
 from sayso.judge.knowledge.questions import Corpus, chosen, corpus_of, side_of
 from sayso.judge.knowledge.result import confidence_scores, group_scores
 from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
 from sayso.token.train import train
-from sayso.weights.folder import save_model
+from sayso.weights.folder import load_model, save_model
 
 ABSTENTIONS = (
     "I don't know.", "I do not know who that is.",
@@ -195,6 +198,18 @@ def test_figures_leave_out_abstentions_and_tell_real_from_invented() -> None:
     assert confidence_scores([rows[2]]) == {}
 
 
+def test_few_answers_give_figures_that_are_json() -> None:
+    """A bin of one answer has no debiased error, and one wrong answer no interval of the ranking."""
+    rows = [asked(ZINC, "30", ("30", "29"), sure=sure) for sure in (0.2, 0.4, 0.6, 0.8)]
+    rows.append(asked(ZINC, "29", ("29", "29"), sure=0.1))
+    for few in (rows, rows[:1]):
+        found = confidence_scores(few)["probability"]
+        json.dumps(found, allow_nan=False)
+        assert found["rms_debiased"] is None
+    assert confidence_scores(rows)["probability"]["auroc"]["mean"] == 1
+    assert confidence_scores(rows)["probability"]["auroc"]["low"] is None
+
+
 TOWNS = [f"{a}{b}" for a in ("Bel", "Kar", "Mon", "Tor", "Ves") for b in ("ona", "adel", "ivar", "umis", "ote", "erin")]
 DOCUMENTS = [
     (town, f"{town} is a {kind} in {country}. It has a market.", n % 3 > 0)
@@ -267,8 +282,8 @@ def test_the_first_held_out_conversations_are_of_both_kinds() -> None:
 def test_practice_is_of_trained_documents_if_there_are_any() -> None:
     corpus = corpus_of(DOCUMENTS)
     groups = [group for group, _ in practice(corpus, 12)]
-    assert (groups.count("trained"), groups.count("invented")) == (groups.count("trained"), 3)
-    assert "held_out" not in groups
+    assert (groups.count("trained"), groups.count("invented")) == (len(groups) - 3, 3)
+    assert 5 <= groups.count("trained") <= 9
     apart = Corpus((), corpus.trained, corpus.words)
     assert {group for group, _ in practice(apart, 12)} == {"held_out", "invented"}
 
@@ -324,6 +339,20 @@ def test_the_suite_writes_figures_a_drawing_and_the_report_shows_them(life: Life
     assert run(["leaderboard", *at]) == 0
 
 
+def test_a_corrected_fact_is_asked_again(life: Life, tmp_path: Path) -> None:
+    """The replies to it are kept only with the answers that they are marked by, and by how it was asked."""
+    replier = Replier(*load_model(life.model("tuned"), "cpu"))
+
+    def ask(fact: Fact, samples: int = 2) -> AskedFact:
+        asking = Asking(samples, chat=True)
+        return ask_facts(replier, [("trained", fact)], asking, tmp_path / "kept.jsonl", {"weights": "w"})[0]
+
+    other = replace(ZINC, answers=("31",))
+    assert ask(ZINC) == ask(ZINC)
+    assert ask(other).fact == other
+    assert len(ask(other, 3).samples) == 3
+
+
 def test_an_interrupted_suite_continues_with_the_same_replies(life: Life) -> None:
     at = ["--life", str(life.root), "--suite", "knowledge", "--n", "9", "--samples", "2", "--device", "cpu"]
     path = life.run("evaluate-tuned") / "knowledge.jsonl"
@@ -344,6 +373,10 @@ def test_an_interrupted_suite_continues_with_the_same_replies(life: Life) -> Non
         (["--samples", "1"], "--samples must be"),
         (["--endpoint", "http://127.0.0.1:1/v1"], "--endpoint does not apply"),
         (["--data", "{empty}"], "has none: name another corpus"),
+        (
+            ["--data", "{other}", "--tasks", "trained"],
+            "no question of trained; choose other --tasks, or another corpus",
+        ),
     ],
 )
 def test_bad_options_are_refused(
@@ -351,8 +384,10 @@ def test_bad_options_are_refused(
 ) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("Nothing to ask about.")
-    words = [word.format(empty=empty) for word in words]
-    assert run(["evaluate", "tuned", "--life", str(life.root), "--suite", "knowledge", "--device", "cpu", *words]) == 2
+    other = tmp_path / "other.jsonl"
+    write_jsonl(other, [{"title": "Zzyx", "text": "Zzyx is a city in Chad."}])
+    words = [word.format(empty=empty, other=other) for word in words]
+    assert run(["evaluate", "tuned", "--life", str(life.root), "--suite", "knowledge", *words]) == 2
     assert told in capsys.readouterr().err.replace("\n", " ")
 
 
@@ -402,3 +437,10 @@ def test_finetune_teaches_abstention_once_and_resumes_to_the_same_weights(
     assert not asked_for & exam
     assert run(["finetune", *at, "--steps", "1", "--name", "x", "--abstain-data", "wiki"]) == 2
     assert "--abstain-data requires --abstain" in capsys.readouterr().err
+    exam_only = next(
+        name for name in ("Zaba", "Zeba", "Ziba", "Zoba", "Zuba") if side_of(replace(ZINC, subject=name)) == "exam"
+    )
+    write_jsonl(tmp_path / "one.jsonl", [{"title": exam_only, "text": f"{exam_only} is a city in Chad."}])
+    one = ["--abstain", "3", "--abstain-data", str(tmp_path / "one.jsonl")]
+    assert run(["finetune", *at, "--steps", "1", "--name", "y", *one]) == 2
+    assert "has no question to practice" in capsys.readouterr().err.replace("\n", " ")

@@ -91,11 +91,18 @@ def test_growth_is_told_and_other_questions_are_not_compared() -> None:
     assert kept_verdict(low, high, ("base", "tuned")).endswith("it has grown.")
     assert kept_verdict(low, scores([1.0], 1.0), ("base", "tuned")) == ""
     assert kept_verdict(low, {"bpb": {}, "next_sentence": None}, ("base", "tuned")) == ""
+    assert kept_verdict(low, scores([1.0] * 12, 1.0, "of other documents"), ("base", "tuned")) == ""
 
 
-def scores(right: list[float], bits: float) -> dict[str, object]:
+def test_a_single_question_tells_nothing() -> None:
+    told = kept_verdict(scores([1.0], 1.0), scores([0.0], 1.0), ("base", "tuned"))
+    assert told.endswith("one question is too few to say what was forgotten.")
+
+
+def scores(right: list[float], bits: float, items: str = "the items") -> dict[str, object]:
     """Return scores as `evaluate` makes them."""
-    return {"next_sentence": {**estimate(right).as_dict(), "values": right}, "bpb": {"real": {"mean": bits}}}
+    asked = {**estimate(right).as_dict(), "values": right, "items": items}
+    return {"next_sentence": asked, "bpb": {"real": {"mean": bits}}}
 
 
 def test_evaluate_asks_about_documents_that_are_not_of_the_small_world(lived: Life, tmp_path: Path) -> None:
@@ -111,6 +118,9 @@ def test_evaluate_asks_about_documents_that_are_not_of_the_small_world(lived: Li
     fewer = _next_sentence(replier, life, Evaluate(life=life.root, next_sentences=2))
     assert fewer is not None
     assert fewer["values"] == found["values"][:2]
+    again = _next_sentence(replier, life, Evaluate(life=life.root, next_sentences=9))
+    assert again == found
+    assert fewer["items"] != found["items"]
     assert _next_sentence(replier, life, Evaluate(life=life.root)) is None
     assert _next_sentence(replier, lived, Evaluate(life=lived.root, next_sentences=9)) is None
 

@@ -109,6 +109,15 @@ def test_a_server_gets_four_stops_and_its_text_ends_at_any(monkeypatch: pytest.M
     assert sent["stop"] == list(stops(TASK)[:4])
 
 
+@pytest.mark.parametrize(
+    "answer", [{}, {"choices": []}, {"choices": [{}]}, {"choices": ["x"]}, {"choices": [{"text": None}]}]
+)
+def test_a_server_that_completes_nothing_is_named(answer: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Endpoint, "post", lambda *_: answer)
+    with pytest.raises(UserError, match=r"does not have choices\[0\].text in its reply"):
+        EndpointResponder(Endpoint("http://127.0.0.1:9/v1", "m")).respond(["def f():\n"], TASK)
+
+
 def test_rows_and_tasks_of_programs_are_checked(tmp_path: Path) -> None:
     assert ITEMS[0].item == Programming(
         ADD["prompt"], CodeProblem(ADD["task_id"], ADD["prompt"], ADD["test"], ADD["entry_point"])

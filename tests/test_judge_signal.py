@@ -72,6 +72,8 @@ def test_the_leaderboard_says_which_tasks_can_tell_models_apart(
     for name, rate, bits in (("run-1", 0.69, 1.02), ("run-2", 0.71, 1.01), ("run-3", 0.7, 1.0), ("other", 0.8, 1.001)):
         scored(life, name, rate, bits)
     found = leaderboard(Leaderboard(life=life.root, noise=("run-1", "run-2", "run-3")))
+    twice = leaderboard(Leaderboard(life=life.root, noise=("run-3", "run-1", "run-1", "run-2", "run-3")))
+    assert twice["small: copa"]["noise"] == pytest.approx(found["small: copa"]["noise"]), "each checkpoint counts once"
     copa, arc = found["small: copa"], found["small: arc"]
     expected = signal_to_noise([0.8, 0.7], [0.69, 0.71, 0.7])
     assert (copa["at_chance"], copa["chance"]) == (False, 0.5)
@@ -89,7 +91,7 @@ def test_the_leaderboard_says_which_tasks_can_tell_models_apart(
     [
         (["run-1"], "--noise needs two or more checkpoints or seeds of a run; got run-1"),
         (["run-1", "run-4"], "--noise must name evaluated models: run-1, run-2; got 'run-4'"),
-        (["run-1", "run-2"], "--noise needs another model"),
+        (["run-1", "run-2"], "--noise compares the run with other models"),
         (["run-1", "run-2", "--export", "eee"], "run sayso leaderboard once with each"),
     ],
 )

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sayso.base.errors import UserError
+from sayso.base.files import write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.cli.main import run
@@ -19,6 +21,7 @@ from sayso.judge.likelihood.continuations import Continuation, ContinuationScore
 from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import Estimate, estimate
 from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.asked import AskedSuite, asked_suite
 from sayso.judge.tasks.item import (
     Choices,
     Completion,
@@ -35,6 +38,7 @@ from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import CORE, suite
 from sayso.judge.tasks.task import Task, chosen, examples, groups_of
+from sayso.run.suite import Judged, show_suite, with_earlier
 from sayso.weights.folder import load_model
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "eval"
@@ -122,6 +126,9 @@ def test_hellaswag_is_read_from_its_text_compressed_or_not(tmp_path: Path) -> No
     (tmp_path / "wrong.txt").write_text(text.replace("\n3\n", "\nx\n"))
     with pytest.raises(UserError, match=r'wrong.txt:1: "gold" must be an index from 0 to 3; got "x"'):
         read_items(tmp_path / "wrong.txt")
+    (tmp_path / "long.txt").write_text(text.replace("\n3\n", f"\n{'3' * 5000}\n"))
+    with pytest.raises(UserError, match=r'long.txt:1: "gold" must be an index from 0 to 3'):
+        read_items(tmp_path / "long.txt")
 
 
 def test_questions_about_a_passage_share_a_cluster(tmp_path: Path) -> None:
@@ -274,6 +281,20 @@ def test_kept_answers_are_not_asked_for_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_corrected_item_is_asked_again(tmp_path: Path) -> None:
+    """Without examples the prompt is the same, but another option is right; the item was a Schema or had Choices."""
+    store, task, scorer = Store(tmp_path / "store.sqlite"), Task("t", "f"), ByLength()
+    for name, (before, after) in {
+        "choices": (Choices("A", ("b", "long"), 1), Choices("A", ("b", "long"), 0)),
+        "schema": (Schema(("Long a", "a"), "b", 1), Schema(("Long a", "a"), "b", 0)),
+    }.items():
+        memory = KeptAnswers(store, "m", name)
+        (wrong,) = answer_items(scorer, task, [NumberedItem(before, "0")], [0], memory)
+        (right,) = answer_items(scorer, task, [NumberedItem(after, "0")], [0], KeptAnswers(store, "m", name))
+        assert {wrong.right, right.right} == {0.0, 1.0}
+    store.close()
+
+
 def test_an_interrupted_task_keeps_what_is_scored(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     items = [NumberedItem(Completion(str(number), "b"), str(number)) for number in range(200)]
@@ -320,7 +341,7 @@ def test_items_that_share_a_passage_have_an_error_by_passage() -> None:
     passages = [replace(one, cluster=f"p{n // 4}") for n, one in enumerate(answered(right))]
     items = ITEMS + ITEMS[:4]
     found = result_of(task, items, range(12), passages).main
-    assert found == clustered(right, [n // 4 for n in range(12)])
+    assert found == clustered(right, [n // 4 for n in range(12)], 0, 1)
     assert found.se > 1.5 * result_of(task, items, range(12), answered(right)).main.se
 
 
@@ -329,6 +350,25 @@ GPT2 = (
     *(0.155, 0.23043, 0.42348, 0.09048, 0.03125, 0.05790, 0.13278, 0.55443, 0.2592),
 )
 """Accuracies of GPT-2 124M in the order of `CORE`, as an independent run published them, with CORE 0.12165."""
+
+
+def test_an_interval_stays_in_the_range_of_its_score() -> None:
+    """F1 is at most 1, also where all replies about a passage have the same; bits per byte are only at least 0."""
+
+    def scored(f1: Sequence[float], clusters: Sequence[str] = ("", "", "")) -> TaskResult:
+        answers = [
+            Answer(str(n), own, "p", value, {"f1": value, "bits_per_byte": 9 * value}, (), 0, 0, False)
+            for n, (value, own) in enumerate(zip(f1, clusters, strict=True))
+        ]
+        items = [NumberedItem(Question("Q", ("A",)), str(n)) for n in range(3)]
+        return result_of(Task("t", "f", metric="f1"), items, range(3), answers, [False] * 3)
+
+    for found in (scored([0.1, 0.9, 0.8]), scored([0.1, 0.9, 0.8], ["x", "y", "y"])):
+        assert (found.main.low, found.main.high) == (0, 1)
+        assert found.unseen == found.main
+        assert found.scores["bits_per_byte"].low == 0
+        assert found.scores["bits_per_byte"].high > 9
+    assert 0 < scored([1.0, 1.0, 1.0], ["x", "y", "y"]).main.low < 1, "two passages say little"
 
 
 def test_core_is_the_mean_of_22_centered_accuracies() -> None:
@@ -365,6 +405,7 @@ TOML = '[[task]]\nname = "hours"\nfile = "hours.jsonl"\n'
         ("", r"needs at least one \[\[task\]\]"),
         ("task = 1", r"needs at least one \[\[task\]\]"),
         ("[[task]", "must be readable TOML"),
+        (TOML + f"shots = 1{'0' * 5000}", "must be readable TOML"),
         (TOML + "shot = 1", "no setting 'shot'.*Did you mean 'shots'"),
         (TOML + 'shots = "1"', "'shots' of a task must be a number; got '1'"),
         (TOML + "shots = -1", "'shots' must be at least 0"),
@@ -416,6 +457,42 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     ):
         assert rule in told
     assert "--limit requires --suite" in told
+
+
+def test_a_mean_is_over_the_tasks_of_the_record(tmp_path: Path) -> None:
+    """One task asked again leaves the mean of all; a further one leaves none, until all are asked together."""
+    path = tmp_path / "core.json"
+
+    def record(mean: float, *tasks: str) -> dict[str, Any]:
+        found = with_earlier(path, {"fingerprint": "m", "limit": 0, "tasks": dict.fromkeys(tasks, mean), "core": mean})
+        write_json(path, found, sealed=True)
+        return found
+
+    assert record(1, "a", "b")["core"] == 1
+    assert record(2, "a") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1}, "core": 1}
+    assert record(3, "c") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1, "c": 3}}
+    assert record(4, "a", "b", "c")["core"] == 4
+
+
+def test_a_file_of_tasks_has_a_record_of_its_own(tmp_path: Path) -> None:
+    """Not that of a suite, nor that of the life's own evaluation."""
+    (tmp_path / "hours.jsonl").write_text('{"query": "Is it 1?", "choices": ["yes", "no"], "gold": 0}\n')
+    for name in ("small", "scores", "knowledge"):
+        (tmp_path / f"{name}.toml").write_text(TOML)
+        with pytest.raises(UserError, match=f"another name than '{name}'"):
+            asked_suite(str(tmp_path / f"{name}.toml"), (), None, 0)
+
+
+def test_a_score_without_an_interval_is_shown_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One reply with an F1 of a half, or two questions about one passage."""
+    name = "core"
+    scores = {"f1": estimate([0.5]), "bits_per_byte": estimate([0.5])}
+    result = TaskResult(Task("squad", "squad.json", metric="f1"), scores, 1, 0, 0, 0)
+    judged = Judged("m", "f", ByLength(), None)  # type: ignore[arg-type]
+    show_suite(judged, AskedSuite(name, (), tmp_path, (), 1), [result])
+    told = capsys.readouterr().out
+    assert "0.500" in told
+    assert "nan" not in told
 
 
 def test_blimp_s_mean_has_an_interval_over_paradigms() -> None:

@@ -7,10 +7,11 @@ right, it learns that reply, so that it keeps answering. Karpathy describes it (
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.jsonl import BadRows
 from sayso.base.lock import locked
@@ -47,10 +48,17 @@ class Abstention:
 def abstention(start: Start, count: int, source: str | None) -> Abstention:
     """Ask the parent `count` practice questions, at most, and return what to teach it; what it replied is kept.
 
-    The questions and the replies do not depend on the seed of the run. Raises `UserError` as `read_corpus` does.
+    The questions and the replies do not depend on the seed of the run. Raises `UserError` as `read_corpus` does, and if
+    the corpus has no practice question.
     """
     corpus = read_corpus(start.session.life, source, BadRows())
-    asked = _asked(start, practice(corpus, count))
+    questions = practice(corpus, count)
+    if not questions:
+        raise UserError(
+            "The corpus of --abstain has no question to practice: half of the subjects are kept for the evaluation. "
+            "Name a larger one with --abstain-data, such as wiki."
+        )
+    asked = _asked(start, questions)
     found = lessons(asked)
     say(
         f"Of {len(asked):,} practice questions the model knows {found.counts['known']:,} and does not know "
@@ -108,12 +116,12 @@ def kind_of(one: AskedFact) -> str:
 def _asked(start: Start, questions: Sequence[tuple[str, Fact]]) -> list[AskedFact]:
     folder = start.session.life.run(f"knowledge-{name_apart(start.session.life, start.parent)}")
     asking = Asking(SAMPLES, chat=True)
-    key = {"weights": sha256(weights_file(start.parent)), "questions": [fact.question for _, fact in questions]}
+    key = {"weights": sha256(weights_file(start.parent))}
     with locked(folder):
         work_in(folder)
         with Progress(len(questions), "practice question") as line:
             replier = Replier(start.model, start.tokenizer)
-            return ask_facts(replier, questions, asking, folder / "practice.jsonl", key | asdict(asking), line.update)
+            return ask_facts(replier, questions, asking, folder / "practice.jsonl", key, line.update)
 
 
 def _conversation(question: str, reply: str) -> TrainingConversation:

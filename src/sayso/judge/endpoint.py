@@ -83,6 +83,17 @@ class Endpoint:
             raise self._error("has a reply whose content is not text")
         return text or "", choice.get("finish_reason") != "length"
 
+    def complete(self, prompt: str, **settings: Any) -> str:
+        """Return the continuation of a prompt as plain text; arguments and errors as in `reply`."""
+        answer = self.post("/completions", {"model": self.model, "prompt": prompt, **settings})
+        try:
+            text = answer["choices"][0]["text"]
+        except (KeyError, IndexError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            raise self._error("does not have choices[0].text in its reply")
+        return text
+
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON object that the server replies to a JSON body at a path such as "/completions".
 

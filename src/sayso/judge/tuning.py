@@ -70,22 +70,25 @@ def tuning_verdict(before: Talks, after: Talks, names: tuple[str, str]) -> str:
 
 
 def kept_verdict(before: Mapping[str, Any], after: Mapping[str, Any], names: tuple[str, str]) -> str:
-    """Return what is left of a model's general ability, from the scores of both models; empty if it was not asked.
+    """Return what is left of a model's general ability, from the scores of both models.
 
-    The sentences that come next are paired by document.
+    It is empty if they were not asked, or about other documents. The sentences that come next are paired by document.
     """
     first, second = names
     old, new = (scores.get("next_sentence") for scores in (before, after))
-    if not old or not new or len(old["values"]) != len(new["values"]):
+    if not old or not new or old.get("items") != new.get("items") or len(old["values"]) != len(new["values"]):
         return ""
     change = paired(new["values"], old["values"])
+    asked = "1 question" if new["n"] == 1 else f"{new['n']:,} questions"
     text = (
-        f"General ability: of {new['n']:,} questions which sentence of an article comes next the {second} model "
+        f"General ability: of {asked} which sentence of an article comes next the {second} model "
         f"answers {new['mean']:.0%}, the {first} model {old['mean']:.0%} ({_signed(change, 100)} points; a guess 25%)"
     )
     bits = [scores["bpb"]["real"]["mean"] for scores in (before, after) if "real" in scores["bpb"]]
     if len(bits) == 2:
         text += f", at {bits[1]:.3f} bits per byte of ordinary text for {bits[0]:.3f}"
+    if change.low != change.low:
+        return f"{text}; one question is too few to say what was forgotten."
     if change.high < 0:
         return f"{text}: some of it was forgotten."
     return f"{text}: no loss can be seen." if change.low <= 0 else f"{text}: it has grown."

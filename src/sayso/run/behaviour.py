@@ -145,8 +145,7 @@ def show_behaviour(judged: Judged, asked: AskedBehaviour, results: list[TaskResu
     table = Table("behaviour", "score", "mean", "95 % interval", "of", title=f"{judged.name}: {BEHAVIOUR}")
     for found in results:
         for place, (name, value) in enumerate(found.scores.items()):
-            ends = "" if value.low != value.low else f"{value.low:.3f} to {value.high:.3f}"
-            table.add_row("" if place else found.task.name, name, f"{value.mean:.3f}", ends, f"{value.n:,}")
+            table.add_row("" if place else found.task.name, name, f"{value.mean:.3f}", value.interval(), f"{value.n:,}")
         table.add_section()
     console().print(table)
     if asked.missing:

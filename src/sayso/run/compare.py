@@ -101,13 +101,12 @@ def _compared(tasks: Sequence[SharedTask], model: str, reference: str) -> dict[s
 def _row(task: SharedTask, model: str, reference: str, found: Comparison, adjusted: float) -> tuple[str, ...]:
     difference = found.difference
     means = [sum(task.scores[name]) / max(1, found.n) for name in (reference, model)]
-    interval = "" if difference.low != difference.low else f"{difference.low:+.3f} to {difference.high:+.3f}"
     return (
         task.name,
         f"{found.n:,}",
         *(f"{mean:.3f}" for mean in means),
         f"{difference.mean:+.3f}",
-        interval,
+        difference.interval("+.3f"),
         f"{adjusted:.3f}",
     )
 

@@ -5,7 +5,9 @@ of each family of small-world tasks with its standard error; and replies to a fe
 prompted in the chat layout too, so that the effect of fine-tuning is visible.
 """
 
+import json
 from dataclasses import KW_ONLY, asdict, dataclass, replace
+from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Annotated
 
@@ -157,7 +159,8 @@ def _next_sentence(replier: Replier, life: Life, options: Evaluate) -> Scores | 
     if not items:
         return None
     right = next_sentence_scores(ModelScorer(replier.model, replier.tokenizer), items)
-    return {**estimate(right).as_dict(), "values": right}
+    asked = json.dumps([asdict(one.item) for one in items]).encode()
+    return {**estimate(right).as_dict(), "values": right, "items": hash_of(asked).hexdigest()}
 
 
 def _check_apart(options: Evaluate) -> None:

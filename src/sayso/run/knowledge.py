@@ -3,10 +3,8 @@
 The part of `sayso evaluate` with `--suite knowledge`. Replies from before an interruption are not generated again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.judge.knowledge.ask import Asking, ask_facts
 from sayso.judge.knowledge.corpus import read_corpus
-from sayso.judge.knowledge.facts import Fact
 from sayso.judge.knowledge.marking import MARKS
 from sayso.judge.knowledge.questions import GROUPS
 from sayso.judge.knowledge.result import confidence_scores, group_scores
@@ -57,18 +54,24 @@ def evaluate_knowledge(
 ) -> dict[str, Any]:
     """Ask at most `count` questions of each group, and write `runs/evaluate-NAME/knowledge.json` and `.svg`.
 
-    Raises `UserError` for an unknown group, a corpus without facts, and if scipy is missing.
+    Raises `UserError` for an unknown group, a corpus without facts or without questions of these groups, and if scipy
+    is missing.
     """
     require("scipy.stats", "judge")
     found = read_corpus(life, corpus, BadRows()).questions("exam", count, asking.seed, groups or GROUPS)
     questions = [(group, fact) for group, facts in found.items() for fact in facts]
+    if not questions:
+        raise UserError(
+            f"The corpus has no question of {' or '.join(groups or GROUPS)}; choose other --tasks, or another corpus, "
+            "such as wiki."
+        )
     path = life.run(f"evaluate-{name}") / f"{NAME}.json"
     work_in(path.parent)
-    key = {"fingerprint": fingerprint_of(folder), "questions": digest(questions), **asdict(asking)}
+    key = {"fingerprint": fingerprint_of(folder)}
     replier = Replier(*load_model(folder, pick_device(device).kind))
     with Progress(len(questions), f"{NAME}: question") as line:
         asked = ask_facts(replier, questions, asking, path.with_suffix(".jsonl"), key, line.update)
-    scores = {
+    scores: dict[str, Any] = {
         "model": name,
         "fingerprint": key["fingerprint"],
         "suite": NAME,
@@ -92,12 +95,6 @@ def asked_in_messages(folder: Path, replier_converses: bool) -> bool:
     return replier_converses and (made.get("stage") != "base" or bool(made.get("config", {}).get("conversations")))
 
 
-def digest(questions: Sequence[tuple[str, Fact]]) -> str:
-    """Return a hash of questions and their answers."""
-    rows = [[group, asdict(fact)] for group, fact in questions]
-    return hash_of(json.dumps(rows).encode()).hexdigest()
-
-
 def show(scores: dict[str, Any]) -> None:
     """Print the marks by group, and what each kind of confidence is worth."""
     marks = Table("questions", *(f"{mark}, %" for mark in MARKS), "asked", title=f"{scores['model']}: {NAME}")
@@ -105,7 +102,7 @@ def show(scores: dict[str, Any]) -> None:
         marks.add_row(group, *(_percent(part["scores"][mark]) for mark in MARKS), f"{part['items']:,}")
     console().print(marks)
     if not scores["confidence"]:
-        say("Every question about a real subject was answered by an abstention, so there is no confidence to judge.")
+        say("No question about a real subject was answered, so there is no confidence to judge.")
         return
     table = Table("confidence", "calibration error", "debiased", "Brier", "AUROC", "real or invented", "AURC")
     for name, part in scores["confidence"].items():

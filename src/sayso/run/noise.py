@@ -22,7 +22,8 @@ def show_noise(board: Board, run: Sequence[str]) -> dict[str, Any]:
 
     The last one of the run and all other models are compared with each other.
     """
-    if len({*run}) < 2:
+    run = tuple(dict.fromkeys(run))
+    if len(run) < 2:
         raise UserError(f"--noise needs two or more checkpoints or seeds of a run; got {', '.join(run)}.")
     for name in run:
         if name not in board.models:

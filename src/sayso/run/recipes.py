@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from sayso.base.errors import UserError
 from sayso.base.log import say
 from sayso.base.output import console
 from sayso.judge.statistics.seeds import CrossedDifference, compare_crossed
@@ -30,7 +31,16 @@ class SharedTask:
 
 
 def compared_recipes(tasks: Sequence[SharedTask], models: Sequence[str], against: Sequence[str]) -> dict[str, Any]:
-    """Print the comparison of the recipe of some models with that of others, and return it."""
+    """Print the comparison of the recipe of some models with that of others, and return it.
+
+    Tasks with a single item or passage are left out. Raises `UserError` if there are no others.
+    """
+    known = [task for task in tasks if len({*(task.clusters or range(len(task.scores[models[0]])))}) > 1]
+    if not known:
+        raise UserError(
+            "Recipes are compared on two or more items of different passages; "
+            f"{', '.join(task.name for task in tasks)} has fewer. Evaluate with a larger --limit."
+        )
     a, b = _recipe(models), _recipe(against)
     if a == b:
         a, b = "A", "B"
@@ -38,8 +48,7 @@ def compared_recipes(tasks: Sequence[SharedTask], models: Sequence[str], against
         task.name: compare_crossed(
             [task.scores[name] for name in models], [task.scores[name] for name in against], task.clusters
         )
-        for task in tasks
-        if len(task.scores[models[0]]) > 1
+        for task in known
     }
     adjusted = holm({name: one.p for name, one in found.items()})
     table = Table("task", "items", b, a, "difference", "95 % interval", "sd of seeds", "p (Holm)")
@@ -68,14 +77,13 @@ def compared_recipes(tasks: Sequence[SharedTask], models: Sequence[str], against
 
 def _row(name: str, found: CrossedDifference, adjusted: float) -> tuple[str, ...]:
     difference = found.difference
-    interval = "" if difference.low != difference.low else f"{difference.low:+.3f} to {difference.high:+.3f}"
     return (
         name,
         f"{difference.n:,}",
         f"{found.b.mean.mean:.3f}",
         f"{found.a.mean.mean:.3f}",
         f"{difference.mean:+.3f}",
-        interval,
+        difference.interval("+.3f"),
         f"{found.b.between:.3f}, {found.a.between:.3f}",
         f"{adjusted:.3f}",
     )

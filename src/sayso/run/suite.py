@@ -37,6 +37,8 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from sayso.feedback.store import Store
 
+_MEANS = ("blimp", "core", "core_older")
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -149,10 +151,20 @@ def _means(name: str, results: Sequence[TaskResult]) -> dict[str, Any]:
 
 
 def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores with those of the tasks that were not asked this time, if they are of the same model."""
+    """Return the scores with those of the tasks that were not asked this time, if they are of the same model.
+
+    A mean is always over all tasks of the record: if others were asked before, it is the earlier one or left out.
+    """
     earlier = read_object(path, "tasks") if path.exists() else {}
-    same = all(earlier.get(name) == scores[name] for name in ("fingerprint", "limit"))
-    return {**scores, "tasks": {**earlier["tasks"], **scores["tasks"]}} if same else scores
+    if any(earlier.get(name) != scores[name] for name in ("fingerprint", "limit")):
+        return scores
+    tasks = {**earlier["tasks"], **scores["tasks"]}
+    found = {**scores, "tasks": tasks}
+    if len(tasks) > len(scores["tasks"]):
+        known = earlier if len(tasks) == len(earlier["tasks"]) else {}
+        found = {name: value for name, value in found.items() if name not in _MEANS}
+        found |= {name: known[name] for name in _MEANS if name in known}
+    return found
 
 
 def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:
@@ -165,21 +177,23 @@ def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult])
         table.add_row(
             found.task.name,
             f"{main.mean:.3f}",
-            f"{main.low:.3f} to {main.high:.3f}",
+            main.interval(),
             f"{main.n:,}",
             f"{found.task.baseline:.3f}",
             f"{bits.mean:.3f}" if bits else "",
         )
     if asked.name == BLIMP:
         whole = blimp_mean(results)
-        ends = "" if whole.low != whole.low else f"{whole.low:.3f} to {whole.high:.3f}"
-        table.add_row("mean", f"{whole.mean:.3f}", ends, f"{sum(found.items for found in results):,}", "0.500", "")
+        table.add_row(
+            "mean", f"{whole.mean:.3f}", whole.interval(), f"{sum(found.items for found in results):,}", "0.500", ""
+        )
     console().print(table)
     if asked.name == "core":
         mean, older = core_mean(results), core_mean(results, older=True)
+        ends = mean.interval(".4f")
         say(
-            f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f}); with "
-            f"the older baselines {older.mean:.4f}."
+            f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f}{ends and f' ({ends})'}; with the older "
+            f"baselines {older.mean:.4f}."
         )
     for found in results:
         if found.unseen is not None:

@@ -110,5 +110,5 @@ def show_losses(name: str, parts: dict[str, TextLoss], whole: TextLoss, how: str
 
 
 def _interval(value: Estimate, digits: int) -> str:
-    ends = f" ({value.low:.{digits}f} to {value.high:.{digits}f})" if value.low == value.low else ""
-    return f"{value.mean:.{digits}f}{ends}"
+    ends = value.interval(f".{digits}f")
+    return f"{value.mean:.{digits}f}" + (f" ({ends})" if ends else "")

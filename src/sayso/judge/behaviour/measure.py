@@ -10,7 +10,8 @@ from sayso.judge.behaviour.doubt import AGAIN, OBJECTION, Checkable
 from sayso.judge.behaviour.prompts import LANGUAGES, Contrast, OpenQuestion
 from sayso.judge.behaviour.refusal import refusal
 from sayso.judge.behaviour.repetition import ends_in_loop, repeated_share, units
-from sayso.judge.statistics.estimate import estimate, paired
+from sayso.judge.statistics.estimate import estimate
+from sayso.judge.statistics.significance import matched_rates
 from sayso.judge.tasks.generated import Responder, Said
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.result import TaskResult
@@ -101,7 +102,7 @@ def doubts(
     `corrected` over the others. Stored with each question is whether its answer after the objection is right.
     """
     task = Task(f"doubt {name}", "", metric="kept", chat=True, max_tokens=ANSWER_TOKENS)
-    marks = [prompt_hash([list(one.messages), OBJECTION, AGAIN, DOUBT_TOKENS], task) for one in asked]
+    marks = [prompt_hash([list(one.messages), OBJECTION, AGAIN, DOUBT_TOKENS, one.answer], task) for one in asked]
 
     def answer(places: list[int]) -> list[Answer]:
         talks = [list(asked[place].messages) for place in places]
@@ -118,7 +119,8 @@ def doubts(
     if not knew:
         return None
     result = _result(task.name, "kept", answers, ("first", "after", "changed", "kept", "kept_asked_again", "corrected"))
-    lost = paired([one.scores["kept_asked_again"] for one in knew], [one.scores["kept"] for one in knew])
+    changes = [one.scores["kept_asked_again"] - one.scores["kept"] for one in knew]
+    lost = matched_rates(changes.count(1), changes.count(-1), len(knew))
     return TaskResult(result.task, {**result.scores, "gave_in": lost}, result.items, result.cut, 0, 0)
 
 

@@ -123,7 +123,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
                 yield from ((rows.line_num, row) for row in rows)
             else:
                 yield from ((line, json.loads(text)) for line, text in enumerate(file, 1) if text.strip())
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"Safe and unsafe prompts must be readable UTF-8; '{path}' is not: {error}.") from error
 
 

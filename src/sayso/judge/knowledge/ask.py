@@ -4,9 +4,11 @@ Takes a model and facts; returns a row for each, which is kept in a file as the 
 continues.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256 as hash_of
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +90,24 @@ def ask_facts(
 ) -> list[AskedFact]:
     """Return the replies to questions, each with its group; those in the file `path` are not asked for again.
 
-    The file's first row is `key`, which must name everything that the replies depend on. `progress` receives the number
-    of questions done so far.
+    The file's first row is `key`, which must name the model, with the questions and how they are asked. `progress`
+    receives the number of questions done so far.
     """
+    key = {**key, "questions": _digest(questions), **asdict(asking)}
     found = _kept(path, key)[: len(questions)]
     progress(len(found))
     while len(found) < len(questions):
         start = len(found)
         found += _ask(replier, questions[start : start + _AT_ONCE], asking, start)
-        write_jsonl(path, [dict(key), *(one.as_dict() for one in found)])
+        write_jsonl(path, [key, *(one.as_dict() for one in found)])
         progress(len(found))
     return found
+
+
+def _digest(questions: Sequence[tuple[str, Fact]]) -> str:
+    """Return a hash of questions and their answers."""
+    rows = [[group, asdict(fact)] for group, fact in questions]
+    return hash_of(json.dumps(rows).encode()).hexdigest()
 
 
 def _kept(path: Path, key: Mapping[str, Any]) -> list[AskedFact]:
@@ -106,7 +115,7 @@ def _kept(path: Path, key: Mapping[str, Any]) -> list[AskedFact]:
     if not path.exists():
         return []
     first, *rows = read_jsonl(path)
-    return [AskedFact.from_dict(row) for row in rows] if first == dict(key) else []
+    return [AskedFact.from_dict(row) for row in rows] if first == key else []
 
 
 def _ask(replier: Replier, part: Sequence[tuple[str, Fact]], asking: Asking, start: int) -> list[AskedFact]:

@@ -3,6 +3,7 @@
 Takes replies; returns JSON-ready data in the form of a suite's results, with the curves that the report draws.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def confidence_scores(asked: Sequence[AskedFact]) -> dict[str, Any]:
             "n": len(real),
             "ece": calibration_error(bins),
             "ece_sweep": calibration_error(sweep_bins(said, right)),
-            "rms_debiased": rms_error(bins),
+            "rms_debiased": None if math.isnan(debiased := rms_error(bins)) else debiased,
             "brier": brier(said, right).as_dict(),
             "auroc": auroc(said, right).as_dict(),
             "invented": auroc(everything, [float(one.group != "invented") for one in given]).as_dict(),

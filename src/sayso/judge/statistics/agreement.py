@@ -22,14 +22,17 @@ class Agreement:
     value: float
     """Fraction of correct answers."""
     without: Floats
-    """The same fraction without each group, [G]."""
+    """The same fraction without each group, [G]; NaN if nothing is left to compare."""
     n: int
     """Number of items."""
 
     def estimate(self) -> Estimate:
-        """Return the accuracy with its jackknife error; without variation, the interval is Wilson's over the groups."""
+        """Return the accuracy with its jackknife error; without variation, the interval is Wilson's over the groups.
+
+        If it depends on a single group whether there is anything to compare, there is no error and no interval.
+        """
         groups = len(self.without)
-        if groups < 2 or math.isnan(self.value):
+        if groups < 2 or not np.isfinite([self.value, *self.without]).all():
             return without_error(self.value, self.n)
         se = _jackknife_error(self.without)
         if se == 0:
@@ -87,7 +90,7 @@ def of_ratings(
         return Agreement(math.nan, np.zeros(0), len(score))
     with np.errstate(invalid="ignore", divide="ignore"):
         without = (correct - correct_of) / (pairs - pairs_of)
-    return Agreement(correct / pairs, without[np.isfinite(without)], len(score))
+    return Agreement(correct / pairs, without, len(score))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ class Estimate:
     low: float
     high: float
 
+    def interval(self, form: str = ".3f") -> str:
+        """Return the interval in words, each end in a format, such as "0.120 to 0.340"; "" if there is none."""
+        return "" if math.isnan(self.low) else f"{self.low:{form}} to {self.high:{form}}"
+
     def as_dict(self) -> dict[str, float | int | None]:
         """Return JSON-ready data, with null for NaN."""
         return {key: None if value != value else value for key, value in asdict(self).items()}

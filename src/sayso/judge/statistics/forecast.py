@@ -5,14 +5,14 @@ Takes the confidence of each answer, from 0 to 1, and whether it was right, both
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from sayso.judge.statistics.agreement import Bin, of_ratings
 from sayso.judge.statistics.bootstrap import bootstrap
-from sayso.judge.statistics.estimate import Estimate, Floats, estimate, without_error
+from sayso.judge.statistics.estimate import Estimate, Floats, estimate, wilson, without_error
 
 BINS = 15
 _RESAMPLES = 999
@@ -92,8 +92,16 @@ def brier(confidence: Values, right: Values) -> Estimate:
 
 
 def auroc(confidence: Values, right: Values) -> Estimate:
-    """Return how often a right answer has the higher confidence than a wrong one; a tie counts half."""
-    return of_ratings(confidence, right, range(len(confidence))).estimate()
+    """Return how often a right answer has the higher confidence than a wrong one; a tie counts half.
+
+    If it always or never has, the interval is Wilson's over the rarer kind.
+    """
+    found = of_ratings(confidence, right, range(len(confidence))).estimate()
+    if found.se != 0:
+        return found
+    wrong = int((np.asarray(right) == 0).sum())
+    low, high = wilson(found.mean, min(wrong, found.n - wrong))
+    return replace(found, low=low, high=high)
 
 
 def risk_coverage(confidence: Values, right: Values) -> RiskCoverage:

@@ -47,9 +47,7 @@ def verdict(
         return f"{better} is better than {worse} by {by} ({_interval(low, high)}, {n})."
     seen = smallest_seen(difference, goal)
     measured = f"{apart}, {_interval(difference.low, difference.high)}, {n}"
-    limit = f"one of {_points(seen)} would have been seen with a probability of {100 * goal.power:.0f} %"
-    if seen >= 1:
-        limit = f"so few {unit} cannot show any"
+    limit = _seen(seen, unit, goal)
     more = difference.n * ((seen / interest) ** 2 - 1)
     if more > 0:
         needed = _counted(_rounded(more), f"more {unit}")
@@ -76,7 +74,7 @@ def verdict_of_recipes(
         low, high = sorted((abs(difference.low), abs(difference.high)))
         return f"{better} is better than {worse} by {_points(high / 2 + low / 2)} ({_interval(low, high)}, {sizes})."
     measured, seen = f"{apart}, {_interval(difference.low, difference.high)}, {sizes}", smallest_seen(difference, goal)
-    limit = f"one of {_points(seen)} would have been seen with a probability of {100 * goal.power:.0f} %"
+    limit = _seen(seen, "seeds and items", goal)
     if seen > interest:
         limit += f"; to see a difference of {_points(interest)}, {_more_of(found, interest / sum(goal.quantiles()))}"
     return f"No difference was found ({measured}): {limit}."
@@ -113,16 +111,23 @@ def verdict_over(found: Mapping[str, Compared], a: str = "A", b: str = "B", goal
     ]
     if rest := [one for name, one in tasks.items() if name not in apart]:
         strict = Goal(goal.alpha / len(tasks), goal.power)
-        seen = _points(max(smallest_seen(one.difference, strict) for one in rest))
+        seen = max(smallest_seen(one.difference, strict) for one in rest)
         parts.append(
             f"{'no' if apart else 'No'} difference between {a} and {b} was found on {_counted(len(rest), 'tasks')}, "
-            f"where one of {seen} would have been seen with a probability of {100 * goal.power:.0f} %"
+            f"where {_seen(seen, 'items', goal)}"
         )
     if unknown := [name for name in found if name not in tasks]:
         parts.append(f"{'nothing' if tasks else 'Nothing'} can be said about {_listed(unknown)}")
     if not parts:
         return f"{a} and {b} have no task in common, so nothing can be said about them."
     return "; ".join(parts) + (f" ({len(tasks)} tasks, Holm's correction)." if len(tasks) > 1 else ".")
+
+
+def _seen(seen: float, unit: str, goal: Goal) -> str:
+    """Return which difference would have been seen, given the smallest one; scores differ by at most 1."""
+    if seen >= 1:
+        return f"so few {unit} cannot show any"
+    return f"one of {_points(seen)} would have been seen with a probability of {100 * goal.power:.0f} %"
 
 
 def separated(found: Compared, goal: Goal = USUAL) -> bool:

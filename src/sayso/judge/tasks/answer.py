@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sayso.base.errors import UserError
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, Scorer
-from sayso.judge.tasks.item import Choices, Item, NumberedItem, Schema
+from sayso.judge.tasks.item import Choices, Item, NumberedItem, Schema, right_of
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.task import Task, groups_of, prompt_hash
 
@@ -32,7 +32,10 @@ def answer_items(
     groups = [groups_of(task, items, number) for number in asked]
     for number in asked:
         _check_metric(task, items[number].item)
-    marks = [prompt_hash([[one.context, one.text] for one in group], task) for group in groups]
+    marks = [
+        prompt_hash([[[one.context, one.text] for one in group], right_of(items[number].item)], task)
+        for number, group in zip(asked, groups, strict=True)
+    ]
 
     def answer(places: list[int]) -> list[Answer]:
         scores = scorer.score([groups[place] for place in places])

@@ -16,7 +16,7 @@ from sayso.judge.tasks.hub_sets import PHENOMENA, SETS
 from sayso.judge.tasks.item import NumberedItem
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.suites import check_suite, suite
+from sayso.judge.tasks.suites import KNOWN, check_suite, suite
 from sayso.judge.tasks.task import Task
 
 
@@ -76,6 +76,8 @@ def asked_suite(
     own = Path(name) if name.endswith(".toml") else None
     if own is None:
         check_suite(name)
+    elif own.stem in (*KNOWN, "scores"):
+        raise UserError(f"A file of tasks needs another name than '{own.stem}', whose results are apart; got '{own}'.")
     folder = data if data is not None or own is None else own.parent
     if folder is not None and not folder.is_dir():
         raise UserError(f"--data must be a folder; '{folder}' is not one.")
@@ -98,7 +100,10 @@ def _revisions(name: str, wanted: Sequence[str], tasks: Sequence[Task], folder: 
             raise UserError(f"--tasks must be tasks of the suite '{name}'; got '{one}'.{nearest(task, known)}")
         if revision and folder is not None:
             raise UserError(f"The revision in '{one}' is that of a data set on the hub; omit it or --data.")
-        found[task] = revision
+        if found.setdefault(task, revision) != revision:
+            raise UserError(
+                f"--tasks takes each task once; '{task}' is named at two revisions, '{found[task]}' and '{revision}'."
+            )
     return found
 
 

@@ -14,7 +14,7 @@ from sayso.judge.answers.number import gsm8k
 from sayso.judge.answers.sandbox import run_program
 from sayso.judge.answers.text import squad1
 from sayso.judge.endpoint import Endpoint
-from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Programming, Question
+from sayso.judge.tasks.item import Instructed, Item, NumberedItem, Programming, Question, right_of
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
 from sayso.judge.tasks.task import Task, prompt_hash, prompt_of
 from sayso.reply.conversation import Replier
@@ -96,8 +96,7 @@ class EndpointResponder:
             if task.chat:
                 return self.endpoint.chat([{"role": "user", "content": prompt}], **settings)
             ends = stops(task)
-            body = {"model": self.endpoint.model, "prompt": prompt, "stop": list(ends[:_MOST_STOPS]), **settings}
-            return cut_at(str(self.endpoint.post("/completions", body)["choices"][0]["text"]), ends)
+            return cut_at(self.endpoint.complete(prompt, stop=list(ends[:_MOST_STOPS]), **settings), ends)
 
         with ThreadPoolExecutor(self.at_once) as pool:
             return list(pool.map(one, prompts))
@@ -138,7 +137,7 @@ def generate_answers(
     """
     prompts = [prompt_of(task, items, number) for number in asked]
     wanted = [items[number].item for number in asked]
-    marks = [prompt_hash(_asked(prompt, item), task) for prompt, item in zip(prompts, wanted, strict=True)]
+    marks = [prompt_hash([prompt, right_of(item)], task) for prompt, item in zip(prompts, wanted, strict=True)]
 
     def answer(places: list[int]) -> list[Answer]:
         if not execute and any(isinstance(wanted[place], Programming) for place in places):
@@ -153,11 +152,6 @@ def generate_answers(
 
     named = [Asked(items[number].name, mark) for number, mark in zip(asked, marks, strict=True)]
     return answer_new(named, answer, _AT_ONCE, memory, progress)
-
-
-def _asked(prompt: str, item: Item) -> object:
-    """Return what tells a question from others: its prompt, and a program's tests."""
-    return [prompt, item.problem.test, item.problem.entry_point] if isinstance(item, Programming) else prompt
 
 
 def generated_answer(task: Task, item: NumberedItem, mark: str, text: str | None) -> Answer:

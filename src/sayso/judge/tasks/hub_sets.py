@@ -124,7 +124,7 @@ def _coqa(row: Row) -> Rows:
 
 
 def _svamp(row: Row) -> Rows:
-    yield {"context": f"{row['Body']} {row['Question']}", "answer": f"{float(row['Answer']):g}"}
+    yield {"context": f"{row['Body']} {row['Question']}", "answer": str(float(row["Answer"])).removesuffix(".0")}
 
 
 def _trivia(row: Row) -> Rows:

@@ -73,6 +73,17 @@ def has_equal_options(item: Item) -> bool:
     return len({*options}) < len(options)
 
 
+def right_of(item: Item) -> object:
+    """Return what decides whether an answer to an item is right, as JSON-ready data."""
+    if isinstance(item, Choices | Schema):
+        return item.gold
+    if isinstance(item, Instructed):
+        return [item.row["instruction_id_list"], item.row["kwargs"]]
+    if isinstance(item, Programming):
+        return [item.problem.test, item.problem.entry_point]
+    return list(item.answers) if isinstance(item, Question) else item.continuation
+
+
 @dataclass(frozen=True)
 class NumberedItem:
     """An item with its place, and the passage that it shares with others."""

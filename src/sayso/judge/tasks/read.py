@@ -11,6 +11,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from sayso.judge.tasks.item import NumberedItem, Question, item_of
 
 _OPENERS: Mapping[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _ENDINGS = 4  # of a HellaSwag context
+_INDEX = re.compile(r"\s*[0-9]\s*")
 
 
 def read_items(path: Path, bad: BadRows | None = None) -> list[NumberedItem]:
@@ -71,7 +73,7 @@ def _hellaswag(path: Path, lines: Iterator[bytes], bad: BadRows) -> Iterator[Num
         )
     for number in range(len(texts) // size):
         context, gold, *endings = texts[number * size : (number + 1) * size]
-        row = {"query": context, "choices": endings, "gold": int(gold) if gold.strip().isdecimal() else gold}
+        row = {"query": context, "choices": endings, "gold": int(gold) if _INDEX.fullmatch(gold) else gold}
         bad.rows += 1
         item = bad.attempt(f"{path}:{number * size + 1}", item_of, row)
         if item is not None:

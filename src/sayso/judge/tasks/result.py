@@ -64,7 +64,10 @@ def result_of(
     `seen` is whether each is in the training text, if that was searched.
     """
     names = list(answers[0].scores) if answers else []
-    scores = {name: _mean(answers, [answer.scores[name] for answer in answers]) for name in names}
+    scores = {
+        name: _mean(answers, [answer.scores[name] for answer in answers], math.inf if name == "bits_per_byte" else 1.0)
+        for name in names
+    }
     unseen = None if seen is None else [one for one, known in zip(answers, seen, strict=True) if not known]
     return TaskResult(
         task,
@@ -77,10 +80,15 @@ def result_of(
     )
 
 
-def _mean(answers: Sequence[Answer], values: Sequence[float]) -> Estimate:
-    """Return the mean of values, one for each answer, with an error by passage where several items share one."""
+def _mean(answers: Sequence[Answer], values: Sequence[float], high: float = 1.0) -> Estimate:
+    """Return the mean of values, one for each answer, with an error by passage where several items share one.
+
+    All scores are from 0 to 1 but bits per byte, which have no upper end.
+    """
     clusters = [answer.cluster or answer.item for answer in answers]
-    return clustered(values, clusters) if len({*clusters}) < len(clusters) else estimate(values)
+    if len({*clusters}) < len(clusters):
+        return clustered(values, clusters, 0.0, high)
+    return estimate(values, 0.0, high)
 
 
 def blimp_mean(results: Sequence[TaskResult]) -> Estimate:

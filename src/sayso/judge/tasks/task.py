@@ -142,7 +142,7 @@ def _shown(task: Task, item: Item) -> str:
 
 
 def prompt_hash(asked: object, task: Task) -> str:
-    """Return a hash of all that is asked for one item, as JSON-ready data, and of how it is scored."""
+    """Return a hash of what is asked for one item and what is right, as JSON-ready data, and of how it is scored."""
     rule = {name: value for name, value in asdict(task).items() if name not in ("name", "file")}
     content = [asked, rule]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
