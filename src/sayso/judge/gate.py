@@ -77,7 +77,11 @@ class Measured:
     """Of the candidate against the current model, at equal length; None if no judge compared them."""
 
 
-_TABLES = {"tasks": Tasks, "bits_per_byte": BitsPerByte, "preference": Preference}
+_TABLES: dict[str, type[Tasks | BitsPerByte | Preference]] = {
+    "tasks": Tasks,
+    "bits_per_byte": BitsPerByte,
+    "preference": Preference,
+}
 
 
 def read_gate(path: Path) -> Gate:

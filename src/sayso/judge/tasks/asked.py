@@ -93,7 +93,7 @@ def asked_suite(
 def _revisions(name: str, wanted: Sequence[str], tasks: Sequence[Task], folder: Path | None) -> dict[str, str]:
     """Return the tasks wanted with the revision of each, "" for none."""
     known = [task.name for task in tasks]
-    found = {}
+    found: dict[str, str] = {}
     for one in wanted:
         task, _, revision = (one, "", "") if one in known else one.partition("@")
         if task not in known:
