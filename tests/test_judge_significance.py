@@ -141,5 +141,5 @@ def test_mistakes_name_the_value() -> None:
         compare_items([1, 0], [1, 0, 1])
     with pytest.raises(UserError, match="the one at index 1 is nan"):
         compare_items([1, 0.5], [1, math.nan])
-    with pytest.raises(UserError, match="2 items and 1 clusters"):
+    with pytest.raises(UserError, match="got 1 clusters for 2 items"):
         compare_items([1, 0.5], [1, 0.2], ["x"])
