@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -198,6 +199,9 @@ def test_replies_that_are_cut_say_so(
         asked = {path: pool.submit(ask, path) for path in bodies}
         told.wait(30)
         held.set()
+        arrived = time.monotonic() + 30
+        while servers[0].config.app.state.worker.load < len(bodies) and time.monotonic() < arrived:
+            time.sleep(0.01)  # until the last request has been accepted: its connection would be refused later
         servers[0].end()
         answers = {path: future.result(timeout=60) for path, future in asked.items()}
         go.set()

@@ -28,8 +28,8 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.9
 OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-TUNING, RATE = 0.1, 0.3  # share of the training that goes to conversations alone, and its multiplier on learning rates
-CONVERSATIONS = 0.7  # share of the tokens of pre-training, in which looking up an answer is learned
+TUNING, RATE = 0.15, 0.3  # share of the training that goes to conversations alone, and its multiplier on learning rates
+CONVERSATIONS = 2 / 3  # share of the tokens of pre-training, in which looking up an answer is learned
 _SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
 WIDE, NARROW = 160, 256  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
 NGRAM_ROWS = 16_384  # of a short demo's n-gram embeddings: updating more takes a fifth longer
