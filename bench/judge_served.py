@@ -2,10 +2,11 @@
 
     python -m bench.judge_served [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
 
-SmolLM2-135M-Instruct, float32. Each continuation is scored four ways: by our scorer in this process; by our client of
-/v1/completions; by the harness' `local-completions`, which sends token ids and reads `echo` and `logprobs`; and by the
-harness' `hf`. `ours` is the largest difference of the first three from the last over the continuations of all tasks,
-and the bar is 0.001; the details count the questions on which all four choose the same answer.
+SmolLM2-135M-Instruct, float32. Each continuation is scored by the harness' `hf`, by our scorer in this process, and by
+the harness' `local-completions`, which sends token ids to our server and reads `echo` and `logprobs`. Our own client
+sends texts, before which our server puts the token that begins a document, so it is compared with our scorer that does
+so too. `ours` is the largest difference over the continuations of all tasks, and the bar is 0.001; the details count
+the questions on which both ways choose the same answer.
 """
 
 import tempfile
@@ -41,6 +42,7 @@ TASKS = ("arc_easy", "hellaswag", "lambada_openai")
 BAR = 1e-3
 NAME = "model"
 Scores = list[list[ContinuationScore]]
+Score = Callable[[Groups], Scores]
 
 
 def main() -> None:
@@ -56,14 +58,17 @@ def main() -> None:
         save_model(model, tokenizer, folder, {"stage": "base"})
         with served(model, tokenizer, Path(name) / "store.sqlite") as address:
             scorer = ModelScorer(model, tokenizer)
-            ways: dict[str, Callable[[Groups], Scores]] = {
-                "hf": harness(folder, 1, scorer.begin),
-                "ours": scorer.score,
-                "our client": EndpointScorer(Endpoint(address, NAME)).score,
-                "local-completions": client(folder, address, scorer.begin),
+            begun = ModelScorer(model, tokenizer, begin=True)
+            theirs = harness(folder, 1, scorer.begin)
+            ways: dict[str, tuple[Score, Score]] = {
+                "ours": (scorer.score, theirs),
+                "local-completions": (client(folder, address, scorer.begin), theirs),
+                "our client": (EndpointScorer(Endpoint(address, NAME)).score, begun.score),
             }
-            rows = {task: compared(ways, groups) for task, groups in tasks.items()}
-    largest = max(value for row in rows.values() for value in row["differences"].values())
+            rows = {
+                task: {way: compared(*pair, groups) for way, pair in ways.items()} for task, groups in tasks.items()
+            }
+    largest = max(one["difference"] for row in rows.values() for one in row.values())
     result("judge_served", "largest difference of a log-probability", largest, BAR, items=given.items, tasks=rows)
 
 
@@ -101,7 +106,7 @@ def served(model: Transformer, tokenizer: Tokenizer, store: Path) -> Iterator[st
         kept.close()
 
 
-def client(folder: Path, address: str, begin: bool) -> Callable[[Groups], Scores]:
+def client(folder: Path, address: str, begin: bool) -> Score:
     """Return a function that scores groups with the harness as a client of a server."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -122,21 +127,13 @@ def client(folder: Path, address: str, begin: bool) -> Callable[[Groups], Scores
     return score
 
 
-def compared(ways: dict[str, Callable[[Groups], Scores]], groups: Groups) -> dict[str, Any]:
-    """Return the largest difference of each way from the first, and the number of questions that all answer alike."""
-    found = {way: [[one.logprob for one in group] for group in score(groups)] for way, score in ways.items()}
-    first, *others = found
-    differences = {
-        way: max(
-            abs(a - b)
-            for mine, theirs in zip(found[way], found[first], strict=True)
-            for a, b in zip(mine, theirs, strict=True)
-        )
-        for way in others
-    }
-    choices = [[max(range(len(group)), key=group.__getitem__) for group in scores] for scores in found.values()]
-    alike = sum(len({*each}) == 1 for each in zip(*choices, strict=True))
-    row = {"differences": differences, "same_choice": alike, "questions": len(groups)}
+def compared(ours: Score, other: Score, groups: Groups) -> dict[str, Any]:
+    """Return the largest difference of two ways, and the number of questions that both answer alike."""
+    found = [[[one.logprob for one in group] for group in score(groups)] for score in (ours, other)]
+    pairs = list(zip(*found, strict=True))
+    apart = max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
+    alike = sum(max(range(len(a)), key=a.__getitem__) == max(range(len(b)), key=b.__getitem__) for a, b in pairs)
+    row = {"difference": apart, "same_choice": alike, "questions": len(groups)}
     say(row)
     return row
 
