@@ -10,7 +10,7 @@ absolute difference of any choice; the peer's is 0 by definition.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -70,12 +70,13 @@ def invented(count: int) -> Groups:
     ]
 
 
-def public(data: Path, count: int) -> dict[str, Groups]:
-    """Return the questions of the public tasks."""
+def public(data: Path, count: int, names: Collection[str] = tuple(task.name for task in SMALL)) -> dict[str, Groups]:
+    """Return the questions of the public tasks with these names."""
     groups = {}
     for task in SMALL:
-        items = read_items(next(data.rglob(task.file)))
-        groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
+        if task.name in names:
+            items = read_items(next(data.rglob(task.file)))
+            groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
     return groups
 
 

@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import TINY, parser, result, say, sized
-from bench.judge_agree import Groups, invented
+from bench.judge_agree import Groups, invented, public
 from bench.judge_speed import harness, instances
 from bench.smollm2 import TEXT, random_model, smollm2
 from sayso.feedback.store import Store
 from sayso.judge.endpoint import Endpoint
 from sayso.judge.likelihood.continuations import ContinuationScore, ModelScorer
 from sayso.judge.likelihood.endpoint_scorer import EndpointScorer
-from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.suites import SMALL
-from sayso.judge.tasks.task import chosen, groups_of
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.serve.app import make_app
@@ -52,7 +49,7 @@ def main() -> None:
     arguments.add_argument("--items", type=int, default=ITEMS, help=f"questions of each task ({ITEMS})")
     given = arguments.parse_args()
     model, tokenizer = tiny() if TINY else smollm2()
-    tasks = public(given.data, given.items) if given.data else {"words": invented(given.items)}
+    tasks = public(given.data, given.items, TASKS) if given.data else {"words": invented(given.items)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / NAME
         save_model(model, tokenizer, folder, {"stage": "base"})
@@ -76,16 +73,6 @@ def tiny() -> tuple[Transformer, Tokenizer]:
     """Return a random model that needs no download."""
     tokenizer = train("bpe", [TEXT] * 50, 400)
     return random_model(ModelConfig(tokenizer.vocab_size, 2, 64, 4, 2, 16, 128, context=256)), tokenizer
-
-
-def public(data: Path, count: int) -> dict[str, Groups]:
-    """Return the questions of the public tasks."""
-    found = {}
-    for task in SMALL:
-        if task.name in TASKS:
-            items = read_items(next(data.rglob(task.file)))
-            found[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
-    return found
 
 
 @contextmanager

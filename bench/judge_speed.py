@@ -15,12 +15,9 @@ from typing import Any
 import torch
 
 from bench.harness import parser, result, say, sized, turns
-from bench.judge_agree import Groups, invented
+from bench.judge_agree import Groups, invented, public
 from bench.smollm2 import smollm2
 from sayso.judge.likelihood.continuations import ContinuationScore, ModelScorer
-from sayso.judge.tasks.read import read_items
-from sayso.judge.tasks.suites import SMALL
-from sayso.judge.tasks.task import chosen, groups_of
 from sayso.weights.folder import save_model
 
 ITEMS = sized(500, 4)
@@ -37,7 +34,7 @@ def main() -> None:
     given = arguments.parse_args()
     torch.set_num_threads(sized(2, 1))
     model, tokenizer = smollm2()
-    tasks = public(given.data, given.items) if given.data else {"words": invented(given.items)}
+    tasks = public(given.data, given.items, TASKS) if given.data else {"words": invented(given.items)}
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder) / "model", {"stage": "base"})
         rows = {
@@ -45,16 +42,6 @@ def main() -> None:
         }
     ours, peer = (sum(row[side] for row in rows.values()) / len(rows) for side in ("ours", "lm-eval"))
     result("judge_speed", "questions a second", ours, peer, items=given.items, tasks=rows)
-
-
-def public(data: Path, count: int) -> dict[str, Groups]:
-    """Return the questions of both tasks."""
-    groups = {}
-    for task in SMALL:
-        if task.name in TASKS:
-            items = read_items(next(data.rglob(task.file)))
-            groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), count)]
-    return groups
 
 
 def raced(scorer: ModelScorer, folder: Path, groups: Groups) -> dict[str, Any]:
