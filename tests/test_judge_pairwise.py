@@ -198,7 +198,7 @@ def test_controlled_rates_are_the_maximum_of_the_penalized_likelihood() -> None:
 
 
 def test_controlled_rates_have_a_cluster_robust_interval() -> None:
-    """Equal to statsmodels' sandwich over six prompts, for so many pairs that the penalty does not matter."""
+    """Matches the cluster-robust errors of statsmodels; with this many pairs, the penalty is negligible."""
     draw = np.random.default_rng(1)
     a, b = draw.integers(20, 300, (2, 3000)).astype(float)
     prompts = draw.integers(6, size=3000)

@@ -41,7 +41,7 @@ def test_without_a_difference_it_says_what_would_have_been_seen() -> None:
 
 
 def test_promise_about_larger_differences_holds() -> None:
-    """Two models as far apart as the verdict says it would have seen are told apart in 76 to 84 % of evaluations."""
+    """A difference of the size that the verdict names is detected in 76 to 84 % of evaluations."""
     seen = smallest_seen(answers(100, 100, 800).difference)
     draw = np.random.default_rng(0)
     counts = draw.multinomial(1000, [0.1 + seen / 2, 0.1 - seen / 2, 0.8], size=500)

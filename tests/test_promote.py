@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,10 @@ def test_the_model_of_any_time_can_be_asked_for(life: Life) -> None:
     assert named(life, made[1]) == "better"
     assert [one["model"] for one in list_aliases(ListAliases(life=life.root, at=made[0]))] == ["first"]
     assert list_aliases(ListAliases(life=life.root, at="2000-01-01")) == []
+    for later in ("2999-01-01", "2999-01-01T12:00", "2999-01-01T12:00+02:00"):
+        assert [one["model"] for one in list_aliases(ListAliases(life=life.root, at=later))] == ["better"]
+    ahead = datetime.fromisoformat(made[0]).astimezone(timezone(timedelta(hours=9))).isoformat()
+    assert [one["model"] for one in list_aliases(ListAliases(life=life.root, at=ahead))] == ["first"]
 
 
 def test_an_alias_is_served_by_its_name(life: Life) -> None:
@@ -159,6 +164,11 @@ def test_promoting_again_changes_nothing(life: Life, capsys: pytest.CaptureFixtu
         (["promote", "new"], "'new' has not been evaluated; run: sayso evaluate new"),
         (["promote", "better", "--to", "first"], "'first' is a model of the life, so it cannot be an alias"),
         (["promote", "better", "--to", "a b"], "An alias is a name such as stable or candidate; got 'a b'."),
+        (["promote", "better", "--reason", " "], "--reason must say why the gate is overridden"),
+        (
+            ["aliases", "--at", "yesterday"],
+            "--at must be a time such as 2026-05-31 or 2026-05-31T12:00; got 'yesterday'",
+        ),
         (["rollback", "prod"], "There is no alias 'prod' to roll back"),
         (["promote", "better", "--gate", "none.toml"], "A gate must be readable TOML; 'none.toml' is not"),
     ],

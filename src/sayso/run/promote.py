@@ -7,6 +7,7 @@ Output: a row of the history in the life's store.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ def promote(options: Promote) -> dict[str, Any]:
     """Let an alias name a model of the life, if it passes the gate."""
     life = Life(options.life)
     gate = read_gate(options.gate) if options.gate else Gate()
+    if options.reason is not None and not options.reason.strip():
+        raise UserError("--reason must say why the gate is overridden; got an empty one.")
     if not NAME_PATTERN.fullmatch(options.to) or len(options.to) > LONGEST_NAME:
         raise UserError(f"An alias is a name such as stable or candidate; got '{options.to}'.")
     if options.to in models(life):
@@ -143,11 +146,12 @@ def rollback(options: Rollback) -> dict[str, Any]:
 
 def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
     """Show the history of all aliases, or what they named at a time."""
+    when = None if options.at is None else _utc(options.at)
     with _aliases(Life(options.life), options.store) as aliases:
         found = aliases.history()
-        if options.at is not None:
+        if when is not None:
             names = dict.fromkeys(entry.alias for entry in found)
-            found = [entry for name in names if (entry := aliases.current(name, options.at)) is not None]
+            found = [entry for name in names if (entry := aliases.current(name, when)) is not None]
     if not found:
         say("There are no aliases" + (f" at {options.at}." if options.at else " yet; make one with 'sayso promote'."))
     else:
@@ -156,6 +160,16 @@ def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
             table.add_row(entry.created_at[:19], entry.alias, entry.model, entry.kind, entry.reason or "")
         console().print(table)
     return [asdict(entry) for entry in found]
+
+
+def _utc(text: str) -> str:
+    """Return a time as the history has it; one without an offset is in UTC. Raises `UserError` if it is no time."""
+    try:
+        when = datetime.fromisoformat(text)
+        utc = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"--at must be a time such as 2026-05-31 or 2026-05-31T12:00; got '{text}'.") from error
+    return utc.isoformat(timespec="milliseconds")
 
 
 @contextmanager

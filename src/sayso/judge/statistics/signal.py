@@ -1,8 +1,9 @@
 """Signal and noise of a task at the size of some models: whether it can tell them apart at all.
 
 Takes the scores of different models, and of the last checkpoints (or seeds) of one run. Signal is the largest
-difference between models over their mean, noise the standard deviation over the checkpoints over theirs; their ratio is
-that of Heineman et al. (2025, Signal and Noise). Models are told apart by Tukey's range test with the noise as error.
+difference between models over their mean, noise the standard deviation over the checkpoints over theirs. Their ratio is
+the signal-to-noise ratio of Heineman et al. (2025, Signal and Noise). Whether two models differ is decided by Tukey's
+range test, with the noise as its error.
 """
 
 from collections.abc import Mapping, Sequence
