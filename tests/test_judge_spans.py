@@ -19,6 +19,7 @@ SHAPES = {
     "gpt2": GPT2,
     "windows": replace(LLAMA, windows=(3, 0)),
     "n-grams": replace(LLAMA, ngrams=(2, 3), ngram_rows=64),
+    "shift": replace(LLAMA, shift=3),
     "capped": replace(LLAMA, attention_cap=5.0, logit_cap=5.0),
 }
 

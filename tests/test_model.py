@@ -20,6 +20,7 @@ from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
 from sayso.model.segments import Segments
+from sayso.model.shift import TokenShift
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import load_model, save_model
@@ -33,6 +34,7 @@ SHAPES = [
     replace(CONFIG, windows=(9, 0)),
 ]
 NGRAMS = replace(CONFIG, ngrams=(2, 4), ngram_rows=64)
+SHIFT = replace(CONFIG, shift=2)
 
 
 def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
@@ -63,7 +65,7 @@ def test_transformers_opens_the_folder_with_the_same_logits(
         assert (model(ids) - reference(ids).logits).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("config", [*SHAPES, NGRAMS, replace(NGRAMS, mlp="relu2")])
+@pytest.mark.parametrize("config", [*SHAPES, NGRAMS, SHIFT, replace(NGRAMS, mlp="relu2", shift=3)])
 def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     """Converting weights and config to the hub's names and back restores them."""
     state = random_model(config).state_dict()
@@ -73,7 +75,7 @@ def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("config", [*SHAPES, NGRAMS])
+@pytest.mark.parametrize("config", [*SHAPES, NGRAMS, SHIFT])
 def test_packed_documents_do_not_affect_each_other(config: ModelConfig) -> None:
     """Packed documents give the same logits and gradients as documents in separate rows."""
     generator = torch.Generator().manual_seed(2)
@@ -224,6 +226,7 @@ def test_the_initial_loss_is_ln_v() -> None:
         ({"layers": 0}, "at least 1"),
         ({"ngrams": (2, 2), "ngram_rows": 9}, "unique orders"),
         ({"ngrams": (2,)}, "ngram_rows of 1 or more"),
+        ({"shift": -1}, "shift must be 0 or more"),
         ({"positions": "lerned"}, "Did you mean 'learned'"),
         ({"positions": "none", "rope": Rope("linear", 2.0)}, "need rotary positions"),
         ({"rope": Rope(nope_layers=(3,))}, "from 0 to 2"),
@@ -273,7 +276,7 @@ def test_ngrams_depend_only_on_their_tokens() -> None:
     ids = torch.tensor([[7, 8, 9, 7, 8, 9, 9]])
 
     def of(positions: list[int]) -> torch.Tensor:
-        return embedding(F.pad(ids, (embedding.reach, 0)), torch.tensor([positions]))[0]
+        return embedding(F.pad(ids, (config.reach, 0)), torch.tensor([positions]))[0]
 
     whole, cut = of([0, 1, 2, 3, 4, 5, 6]), of([0, 1, 2, 0, 1, 2, 3])
     assert torch.equal(whole[2], whole[5])
@@ -293,8 +296,21 @@ def test_the_row_of_an_ngram_never_changes(order: int, rows: list[int]) -> None:
     embedding = NGramEmbedding(replace(CONFIG, ngrams=(order,), ngram_rows=1_000))
     (table,) = embedding.tables
     table.weight.data.copy_(torch.arange(1_000.0)[:, None].expand_as(table.weight))  # each row has its own number
-    ids = F.pad(torch.tensor([[0, 0, 1, 2, 299, 7]]), (embedding.reach, 0))
+    ids = F.pad(torch.tensor([[0, 0, 1, 2, 299, 7]]), (order - 1, 0))
     assert embedding(ids, torch.arange(6)[None])[0, :, 0].int().tolist() == rows
+
+
+def test_the_shift_adds_the_tokens_before_and_none_of_another_document() -> None:
+    """x_t gets w_1 e_{t-1} + w_2 e_{t-2}, channel by channel; what precedes a document's start counts as zeros."""
+    shift = TokenShift(SHIFT)
+    with torch.no_grad():
+        shift.weight.normal_(generator=torch.Generator().manual_seed(0))
+    embedded = torch.randn((1, 2 + 5, CONFIG.width), generator=torch.Generator().manual_seed(1))
+    found = shift(embedded, torch.tensor([[0, 1, 2, 0, 1]]))[0]
+    one, two = shift.weight
+    e = embedded[0, 2:]
+    zero = torch.zeros(CONFIG.width)
+    torch.testing.assert_close(found, torch.stack([zero, one * e[0], one * e[1] + two * e[0], zero, one * e[3]]))
 
 
 def test_a_truncated_weights_file_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:

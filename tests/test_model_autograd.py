@@ -12,7 +12,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.autograd import is_plain, plain_autograd
 
 LLAMA = ModelConfig(vocab_size=64, layers=2, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=32, context=32)
-SHAPES = [replace(LLAMA, mlp="relu2"), LLAMA, replace(LLAMA, ngrams=(2,), ngram_rows=16)]
+SHAPES = [replace(LLAMA, mlp="relu2"), LLAMA, replace(LLAMA, ngrams=(2,), ngram_rows=16, shift=2)]
 IDS = torch.arange(64).view(2, 32) * 7 % 64  # as many positions as oneDNN's products want
 TARGETS = IDS.roll(-1, dims=1)
 ONE = torch.zeros(2, 32, dtype=torch.long)

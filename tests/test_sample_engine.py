@@ -23,13 +23,13 @@ VOCABULARY, CONTEXT = 97, 160
 GREEDY = Sampling(temperature=0, max_tokens=24)
 
 
-@pytest.fixture(scope="module", params=[(), (2, 4)], ids=["plain", "n-grams"])
+@pytest.fixture(scope="module", params=[((), 0), ((2, 4), 0), ((), 3)], ids=["plain", "n-grams", "shift"])
 def model(request: pytest.FixtureRequest) -> Transformer:
     """A small random model whose every weight counts, with grouped heads."""
     config = ModelConfig(
         vocab_size=VOCABULARY, layers=3, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=64, context=CONTEXT
     )
-    model = Transformer(replace(config, ngrams=request.param, ngram_rows=500))
+    model = Transformer(replace(config, ngrams=request.param[0], ngram_rows=500, shift=request.param[1]))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():

@@ -16,13 +16,15 @@ from sayso.sample.runner import Chunk, TorchRunner, groups
 VOCABULARY, CONTEXT, ROWS = 97, 160, 7
 
 
-@pytest.fixture(scope="module", params=[(), (2, 4)], ids=["plain", "n-grams"])
+@pytest.fixture(scope="module", params=[((), 0), ((2, 4), 0), ((), 3)], ids=["plain", "n-grams", "shift"])
 def model(request: pytest.FixtureRequest) -> Transformer:
     """A small random model whose every weight counts, with grouped heads and a window."""
     config = ModelConfig(
         vocab_size=VOCABULARY, layers=3, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=64, context=CONTEXT
     )
-    model = Transformer(replace(config, windows=(0, 24, 0), ngrams=request.param, ngram_rows=500))
+    model = Transformer(
+        replace(config, windows=(0, 24, 0), ngrams=request.param[0], ngram_rows=500, shift=request.param[1])
+    )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():

@@ -362,6 +362,13 @@ def test_everyday_chat_of_the_benchmark_is_not_in_training(monkeypatch: pytest.M
     assert not {plain(turn.said) for turn in turns} & set(map(plain, known))
 
 
+def test_questions_about_sayso_are_single_lines_and_asked_once() -> None:
+    """A question that was wrapped in the source has no line breaks, and no question has two topics."""
+    questions = [question for topic in SELF for question in topic.questions]
+    assert [question for question in questions if question != " ".join(question.split())] == []
+    assert len({*questions}) == len(questions)
+
+
 def plain(text: str) -> str:
     """The words of a text, in small letters."""
     return " ".join(re.findall(r"[a-z]+", text.lower()))

@@ -113,6 +113,8 @@ class ModelConfig:
     """Orders of the n-grams with an embedding table, each 2 or more; third-party families have none."""
     ngram_rows: int = 0
     """Rows of each n-gram table."""
+    shift: int = 0
+    """Number of previous tokens whose embeddings are added with learned weights; third-party families have none."""
 
     def __post_init__(self) -> None:
         self._normalize()
@@ -136,6 +138,8 @@ class ModelConfig:
                 f"ngrams must be unique orders of 2 or more, with ngram_rows of 1 or more; "
                 f"got {self.ngrams} and {self.ngram_rows}."
             )
+        if self.shift < 0:
+            raise UserError(f"A model's shift must be 0 or more previous tokens; got {self.shift}.")
         self._check_positions()
 
     def _normalize(self) -> None:
@@ -160,6 +164,11 @@ class ModelConfig:
             raise UserError(f"rope.nope_layers must be from 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
         if self.rope.local_theta and not self.windows:
             raise UserError("rope.local_theta applies to layers with a window; this model has no windows.")
+
+    @property
+    def reach(self) -> int:
+        """Number of previous tokens on which the input of the first layer depends."""
+        return max(self.shift, *(order - 1 for order in self.ngrams), 0)
 
     @property
     def layer_windows(self) -> tuple[int, ...]:

@@ -24,23 +24,19 @@ class NGramEmbedding(nn.Module):
         self.orders, self.rows, self.padding = config.ngrams, config.ngram_rows, config.vocab_size
         self.tables = nn.ModuleList(embedding(config.ngram_rows, config.width) for _ in config.ngrams)
 
-    @property
-    def reach(self) -> int:
-        """Number of preceding tokens in the longest n-gram."""
-        return max(self.orders) - 1
-
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Return [B, T, C] for the last T of `ids` [B, T + reach], at positions [B or 1, T] of their documents.
+        """Return [B, T, C] for the last T of `ids` [B, reach + T], at positions [B or 1, T] of their documents.
 
         Positions before a document's start count as a padding id outside the vocabulary.
         """
         time = positions.shape[1]
+        first = ids.shape[1] - time
         x = torch.zeros((), device=ids.device)
-        code, back = ids[:, self.reach :], 0
+        code, back = ids[:, first:], 0
         for order, table in sorted(zip(self.orders, self.tables, strict=True), key=lambda pair: pair[0]):
             while back < order - 1:
                 back += 1
-                before = ids[:, self.reach - back :][:, :time]
+                before = ids[:, first - back : first - back + time]
                 before = torch.where(positions >= back, before, self.padding)
                 code = ((code * FACTOR) & _BITS) ^ (before + 1)
             mixed = (code * FACTOR) & _BITS

@@ -21,6 +21,7 @@ from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import make_norm
 from sayso.model.positions import rotary_angles
 from sayso.model.segments import Segments
+from sayso.model.shift import TokenShift
 
 
 class FeedForward(nn.Module):
@@ -76,6 +77,7 @@ class Transformer(nn.Module):
         self.embed = embedding(config.vocab_size, config.width)
         self.positions = embedding(config.context, config.width) if config.positions == "learned" else None
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
+        self.shift = TokenShift(config) if config.shift else None
         self.blocks = nn.ModuleList(Block(config, window) for window in config.layer_windows)
         self.norm = make_norm(config, config.width)
         self.unembed = Linear(config.width, config.vocab_size)
@@ -99,14 +101,14 @@ class Transformer(nn.Module):
         """Draw random weights and return self.
 
         Matrices that read the residual stream are uniform with standard deviation 1/sqrt(C). Matrices that write to it
-        are zero, so that every block starts as the identity (Zhang et al. 2019, Fixup; nanochat); so are n-gram tables
-        and biases. The head's weights are small, so that the first loss is ln V.
+        are zero, so that every block starts as the identity (Zhang et al. 2019, Fixup; nanochat); so are n-gram tables,
+        the weights of the token shift and biases. The head's weights are small, so that the first loss is ln V.
         """
         bound = (3 / self.config.width) ** 0.5  # U(-a, a) has standard deviation a / sqrt(3)
         for name, weight in self.named_parameters():
             if name.endswith("norm.weight"):
                 nn.init.ones_(weight)
-            elif name.endswith(("out.weight", "down.weight", "bias")) or name.startswith("ngrams."):
+            elif name.endswith(("out.weight", "down.weight", "bias")) or name.startswith(("ngrams.", "shift.")):
                 nn.init.zeros_(weight)
             elif name == "positions.weight":
                 nn.init.normal_(weight, std=0.02, generator=generator)
@@ -145,14 +147,17 @@ class Transformer(nn.Module):
 
     def embedded(self, ids: Tensor, positions: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return the input of the residual stream, [B, T, C], for ids [B, T] at positions [B or 1, T]."""
-        x = self.embed(ids)
+        reach = self.config.reach
+        known = ids if not reach else F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach)
+        x = self.embed(known if self.shift is not None else ids)
         if self.config.embed_scale != 1:
             x = x * self.config.embed_scale
+        if self.shift is not None:
+            x = x[:, reach:] + self.shift(x, positions)
         if self.positions is not None:
             x = x + self.positions(positions.clamp_max(self.config.context - 1))  # a cache's padding may exceed it
         if self.ngrams is not None:
-            reach = self.ngrams.reach
-            x = x + self.ngrams(F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach), positions)
+            x = x + self.ngrams(known, positions)
         return x
 
     def angles(self, positions: Tensor) -> list[Angles]:

@@ -39,7 +39,7 @@ class Pages:
         self.value_scales: list[Tensor] = [layer[1] for layer in self._scales]
         self.gathered = [self._memory.new_empty(0), self._memory.new_empty(0)]
         """Buffers for the gathered keys and values of a pass; reused, since new memory costs more."""
-        self.ids = torch.zeros((count + 1 if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
+        self.ids = torch.zeros((count + 1 if config.reach else 0, BLOCK), dtype=torch.long, device=device)
         """The token ids [N + 1, BLOCK], for models whose embedding depends on previous tokens."""
 
     def clear(self, blocks: Sequence[int]) -> None:

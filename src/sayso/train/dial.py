@@ -15,6 +15,7 @@ ROPE_THETA = 1e6  # as in Qwen3: more pairs of a small head rotate slowly enough
 FEW_HEADS = 8  # up to this many heads do not share keys and values, because sharing slows down learning to look up
 FEW_IDS = 512  # a vocabulary up to this size consists of characters or bytes, for which longer n-grams are useful
 NGRAM_ROWS = 2**15
+SHIFT = 3  # previous tokens that are added with learned weights, see LOG.md
 TOKENS_PER_PARAMETER = 12.0  # parameters of the matrices and the head, as fitted for nanochat (10.5 to 12)
 LEAST_STEPS = 600  # more updates on fewer tokens gained nothing in three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # tokens per step
@@ -47,9 +48,9 @@ def shape_of_depth(
 
 
 def with_ngrams(config: ModelConfig, rows: int | None = None) -> ModelConfig:
-    """Add the n-gram embeddings of the fastest recipe to a shape, with `rows` rows for each order; see LOG.md."""
+    """Add the fastest recipe's n-gram embeddings, with `rows` rows for each order, and its token shift; see LOG.md."""
     orders = (2, 3, 4, 5) if config.vocab_size <= FEW_IDS else (2, 3)
-    return replace(config, ngrams=orders, ngram_rows=rows or NGRAM_ROWS)
+    return replace(config, ngrams=orders, ngram_rows=rows or NGRAM_ROWS, shift=SHIFT)
 
 
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:

@@ -26,7 +26,7 @@ class Rates:
     embedding: float = 0.2
     """AdamW, the embedding, including learned positions."""
     ngram: float = 0.05
-    """AdamW, the n-gram embeddings, most rows of which are seen rarely."""
+    """AdamW, the n-gram embeddings, most rows of which are seen rarely, and the token shift."""
     head: float = 0.004
     """AdamW, the output head: for tokens, or for a score."""
     norm: float = 0.01
@@ -73,8 +73,8 @@ def _for_all_weights(model: Transformer, rates: Rates) -> list[torch.optim.Optim
         if score_head(model) is None:
             groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
     groups += _score(model, rates)
-    if model.ngrams is not None:
-        groups.append({"name": "ngram", "params": list(model.ngrams.parameters()), "lr": rates.ngram * scale})
+    if previous := [weight for part in (model.ngrams, model.shift) if part is not None for weight in part.parameters()]:
+        groups.append({"name": "ngram", "params": previous, "lr": rates.ngram * scale})
     muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix * scale, weight_decay=rates.weight_decay)
     return [muon, _adamw(groups)]
 

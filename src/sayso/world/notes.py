@@ -42,6 +42,29 @@ LAY = Piece(
     (("{j.a} {v} was {u}.", "There was {j.a} {v} {u}."),),
     (spot("v", "u"), colour("v", "j")),
 )
+# Several of a kind in one breath: what stands before a number or a colour does not tell whose it is, only what follows.
+COUNTED = Piece(
+    "counted", "d:person e:fruit~d i:num~e f:baked~d j:num~f g:collect~d k:num~g",
+    (
+        (
+            "{d} had {i} {e.s}, {j} {f.s} and {k} {g.s}.",
+            "There were {k} {g.s}, {i} {e.s} and {j} {f.s}.",
+            "{d} brought {j} {f.s}, {k} {g.s} and {i} {e.s}.",
+            "On the table, there were {i} {e.s} and {k} {g.s}, and {j} {f.s} as well.",
+        ),
+    ),
+    (count("e", "i"), count("f", "j"), count("g", "k")),
+)  # fmt: skip
+LOOKED = Piece(
+    "looked", "v:toy j:colour~v t:tool k:colour~t",
+    (
+        (
+            "There was {j.a} {v} and {k.a} {t}.", "{k.a} {t} and {j.a} {v} stood there.",
+            "Somebody had left {j.a} {v}, {k.a} {t} and nothing else.",
+        ),
+    ),
+    (colour("v", "j"), colour("t", "k")),
+)  # fmt: skip
 DID = tuple(
     Piece(
         name, f"d:person x:{name}~d y:{name}~d z:{name}~d", (actions("d"),), (first("d", "x"),), {name: PHRASES[name]}
@@ -55,7 +78,7 @@ BUSY = tuple(
     if "{a}" not in str(piece.beats) and any(ask.family == "why" for ask in piece.asks)
 )
 _PLAIN = (HAD, PICKED, _BAKED, STAYED, LAY)
-VALUED = (HAD, LAY, PICKED, _BAKED)
+VALUED = (HAD, LAY, LOOKED, PICKED, _BAKED, COUNTED, COUNTED)
 _MOST = 3  # plain sentences in addition to the one with an order and the one with a reason
 STATED = 0.25  # share of the colours and counts that a sentence of its own repeats, in the words of an answer
 LISTS = 0.8  # share of the notes that list several colours and counts, where guessing from the noun alone fails

@@ -97,9 +97,9 @@ def _fitting(model: Transformer, span: Span) -> Span:
 def _rows(model: Transformer, groups: Sequence[Sequence[Span]]) -> Iterator[_Row]:
     """Yield one row for each group, or for each span if the model cannot share a trunk.
 
-    Windows and n-grams are measured in columns, which in a branch are not those of the text.
+    Windows, n-grams and the token shift are measured in columns, which in a branch are not those of the text.
     """
-    shares = not any(model.config.windows) and not model.config.ngrams
+    shares = not any(model.config.windows) and not model.config.reach
     first = 0
     for group in groups:
         spans = [_fitting(model, span) for span in group]

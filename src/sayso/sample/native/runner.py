@@ -68,11 +68,11 @@ class NativeRunner:
 
     def _embedded(self, chunks: Sequence[Chunk], positions: Tensor) -> Tensor:
         """Return the embedded tokens [N, C], in memory that may be overwritten."""
-        if self.model.ngrams is None:
+        if not self.model.config.reach:
             ids = torch.tensor([id_ for chunk in chunks for id_ in chunk.ids])
             return self.model.embedded(ids[None], positions[None])[0]
         parts = []
-        for chunk in chunks:  # n-grams depend on the row's previous tokens
+        for chunk in chunks:  # the embedding depends on the row's previous tokens
             window = Window(self.pages, [chunk.start], [len(chunk.ids)], [chunk.blocks])
             parts.append(self.model.embedded(torch.tensor([chunk.ids]), window.positions, window)[0])
         return torch.cat(parts)

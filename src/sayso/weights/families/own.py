@@ -17,6 +17,7 @@ OWN_NAMES = (
     | {
         "positions": "model.positions",
         "ngrams.tables.N": "model.ngrams.N",
+        "shift": "model.shift",
         "blocks.N.attention_post_norm": "model.layers.N.attention_output_layernorm",
         "blocks.N.mlp_post_norm": "model.layers.N.mlp_output_layernorm",
     }
@@ -24,7 +25,7 @@ OWN_NAMES = (
 DEFAULTS = {field.name: field.default for field in fields(ModelConfig)}
 _SHAPE = (
     *("positions", "rope", "windows", "norm", "norm_place", "qk_norm", "biases", "attention_cap", "logit_cap"),
-    "embed_scale",
+    *("embed_scale", "shift"),
 )
 
 
