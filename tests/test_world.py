@@ -30,11 +30,12 @@ from sayso.world import (
 from sayso.world.make import LONGEST
 from sayso.world.notes import make_notes
 from sayso.world.questions import askable
-from sayso.world.replies import past
+from sayso.world.replies import past, restated
 from sayso.world.smalltalk import ABOUT, ANY, CHATS, CLOSERS, CREATURES, OPENERS, THINGS, small_talk, story_request
 from sayso.world.story import PLOTS, Fact, make
 from sayso.world.tales import GLAD
 from sayso.world.topics import SELF
+from sayso.world.words import Word
 
 LOOKUPS = ("where", "who", "colour", "count")
 
@@ -367,6 +368,14 @@ def test_questions_about_sayso_are_single_lines_and_asked_once() -> None:
     questions = [question for topic in SELF for question in topic.questions]
     assert [question for question in questions if question != " ".join(question.split())] == []
     assert len({*questions}) == len(questions)
+
+
+def test_an_answer_about_several_repeats_them() -> None:
+    """Both persons, and the plural of a thing, whatever the question says of them."""
+    cakes = [(q, "in the box") for q in ("Where were the cakes?", "Where were the cakes hidden?")]
+    for question, place in [*cakes, ("Where were Eva and Tom?", "by the pond")]:
+        said = restated("where", question, Word("cake"), Word(place), place, ())
+        assert said == f"{'Eva and Tom' if 'Eva' in question else 'the cakes'} were {place}"
 
 
 def plain(text: str) -> str:

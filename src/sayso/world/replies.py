@@ -13,6 +13,7 @@ from .words import Word
 
 WHO = re.compile(r"Who (.+)\?")
 COLOUR = re.compile(r"(?:What colour was|Which colour was|What was the colour of) (.+)\?")
+SEVERAL = re.compile(r"Where were (.+?)(?: hidden)?\?")
 REASON = re.compile(r"What was the reason that (.+)\?")
 _PAST = {
     "break": "broke", "buy": "bought", "carry": "carried", "come": "came", "cry": "cried", "dig": "dug",
@@ -40,7 +41,9 @@ def restated(family: str, question: str, subject: Word, value: Word, answer: str
     if family == "count":
         return f"The number of {subject.s} was {value}"
     if family == "where" and answer == value:
-        verb = "lived" if " live?" in question else "were" if question.startswith("Where were") else "was"
+        if several := SEVERAL.fullmatch(question):
+            return f"{several[1]} were {value}"
+        verb = "lived" if " live?" in question else "was"
         return f"{subject if subject.he in ('he', 'she') else subject.the} {verb} {value}"
     return f"{effect(question, cast)} {answer}".lstrip() if family == "why" else answer
 
