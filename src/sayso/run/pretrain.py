@@ -75,7 +75,7 @@ class Pretrain(Training):
     row_tokens: Tokens | None = None
     """Tokens per row of a batch, at most the context. Default: the context."""
     recipe: Literal["standard", "fastest"] = "standard"
-    """standard opens in other programs; fastest (ReLU squared, n-gram embeddings) learns faster but is Sayso-only."""
+    """standard opens in other programs; fastest (ReLU squared, n-grams, token shift) learns more, but is Sayso-only."""
     ngram_rows: Positive | None = None
     """Rows of each n-gram embedding of the fastest recipe; every step updates them all. Default: 32768."""
     mlp: Literal["swiglu", "relu2"] | None = None
@@ -248,7 +248,10 @@ def _report(config: ModelConfig, rows: int, row_tokens: int, steps: int, data: _
     )
     if config.ngrams:
         orders = ", ".join(map(str, config.ngrams))
-        say(f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each: a Sayso-only model (--recipe fastest).")
+        say(
+            f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each, and the {config.shift} tokens before: a "
+            "Sayso-only model (--recipe fastest)."
+        )
     say(
         f"{steps:,} steps of {rows} rows x {row_tokens} tokens: {tokens / 1e6:.2f}M tokens, "
         f"{tokens / data.shards.tokens:.2f} passes over the text."
