@@ -14,6 +14,7 @@ from sayso.reply.text import Text
 from sayso.reply.window import fit_window
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.train import train
 
 CONTEXT = 96
@@ -158,6 +159,17 @@ def test_prompts_are_the_chat_layout_or_a_document(replier: Replier, tokenizer) 
     assert replier.text_ids("the cat") == [tokenizer.specials["<|bos|>"], *tokenizer.encode("the cat")]
     reply = replier.replies([ASK], SAMPLINGS[0])[0]
     assert reply.prompt_tokens == len(replier.prompt_ids(ASK))
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_raw_prompt_begins_as_the_tokenizer_begins_texts(replier: Replier, tokenizer, begins: bool) -> None:
+    """A third-party tokenizer may put no token before a text; then only an empty prompt gets one."""
+    facts = {"bos_token": "<|bos|>", "eos_token": "<|end|>", "add_bos_token": begins}
+    foreign = Replier(replier.model, ForeignTokenizer(tokenizer.core, facts))
+    bos, text = foreign.tokenizer.specials["<|bos|>"], foreign.tokenizer.encode("the cat")
+    assert foreign.text_ids("the cat") == ([bos, *text] if begins else text)
+    assert foreign.start_ids == ([bos] if begins else [])
+    assert foreign.text_ids("") == [bos]
 
 
 def test_an_over_long_prompt_is_refused(replier: Replier) -> None:

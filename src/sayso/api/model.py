@@ -26,7 +26,7 @@ from sayso.reply.embed import embed
 from sayso.reply.speaking import with_breakers
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Messages
-from sayso.token.tokenizer import Tokenizer
+from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.weights.adapter import load_adapter
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model
@@ -82,7 +82,7 @@ class Model:
 
     def ids(self, text: str) -> Tensor:
         """Return the ids [1 + T] of a text, preceded by the beginning-of-text token."""
-        return torch.tensor(self._replier.text_ids(text))
+        return torch.tensor([self._replier.tokenizer.specials[BOS], *self._replier.tokenizer.encode(text)])
 
     @torch.inference_mode()
     def logits(self, text: str) -> Tensor:

@@ -88,9 +88,14 @@ class Replier:
         """Return the prompt ids of a conversation's next reply."""
         return prompt_ids(self.tokenizer, messages)
 
+    @property
+    def start_ids(self) -> list[int]:
+        """The ids before a raw prompt: the token that begins a document, if the tokenizer puts it before texts."""
+        return [self.tokenizer.specials[BOS]] if self.tokenizer.begins else []
+
     def text_ids(self, prompt: str) -> list[int]:
-        """Return the ids of a raw prompt: the beginning of a document."""
-        return [self.tokenizer.specials[BOS], *self.tokenizer.encode(prompt)]
+        """Return the ids of a raw prompt; an empty one begins a document."""
+        return [*self.start_ids, *self.tokenizer.encode(prompt)] or [self.tokenizer.specials[BOS]]
 
     def stream(self, messages: Messages, sampling: Sampling, *, row: int = 0) -> Stream:
         """Stream the reply to a conversation; another `row` gives another sample.

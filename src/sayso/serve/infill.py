@@ -27,7 +27,7 @@ def infill_ids(tokenizer: Tokenizer, prompt: str | Sequence[int], suffix: str) -
         raise UserError("This model cannot fill in the middle: its tokenizer has no tokens for it; omit 'suffix'.")
     begin, hole, end = marks
     prefix = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
-    start = [tokenizer.specials[BOS]] if isinstance(tokenizer, ForeignTokenizer) and tokenizer.begins else []
+    start = [tokenizer.specials[BOS]] if tokenizer.begins else []
     return [*start, begin, *prefix, hole, *tokenizer.encode(suffix), end]
 
 

@@ -112,14 +112,16 @@ class ServedModel:
         keep: int | None = None,
         param: str = "prompt",
     ) -> list[int]:
-        """Return the ids of a raw prompt, `begun` as a document is; ids are used unchanged.
+        """Return the ids of a raw prompt, `begun` as the tokenizer begins texts; ids are used unchanged.
 
         With `control`, the names of control tokens in a text become these tokens. `keep` and errors as in `chat_ids`;
         `param` is the field that they name.
         """
         if isinstance(prompt, str):
-            ids = self.replier.text_ids("") if begun else []
+            ids = self.replier.start_ids if begun else []
             ids += self.control_ids(prompt) if control else self.replier.tokenizer.encode(prompt)
+            if begun and not ids:
+                ids = self.replier.text_ids("")
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if (unknown := next((token for token in ids if not 0 <= token < size), None)) is not None:

@@ -84,7 +84,7 @@ def token_routes(served: ServedModel) -> APIRouter:
             ids = chat_ids(asked, [turn.plain() for turn in asked.messages])
         else:
             text = asked.prompt or ""
-            ids = served.replier.text_ids("") if asked.add_special_tokens is not False else []
+            ids = served.replier.start_ids if asked.add_special_tokens is not False else []
             ids += served.control_ids(text) if asked.parse_special else tokenizer.encode(text)
         found: dict[str, Any] = {"count": len(ids), "max_model_len": served.context, "tokens": ids}
         if asked.return_token_strs:

@@ -41,6 +41,10 @@ class Tokenizer(Protocol):
         """The chat template, as Jinja; None for a third-party tokenizer without one."""
 
     @property
+    def begins(self) -> bool:
+        """Whether the token that begins a document precedes each text, as third-party tokenizers may or may not do."""
+
+    @property
     def stop_ids(self) -> frozenset[int]:
         """The ids that end a reply."""
 

@@ -25,6 +25,7 @@ FIRST_BYTE = len(SPECIALS)
 class WholeTokenizer:
     """Control tokens, then the 256 bytes, then the known pieces; a piece of one ASCII character is its byte."""
 
+    begins = True
     chat_template = CHAT_TEMPLATE
 
     def __init__(self, kind: str, vocabulary: Sequence[str]) -> None:

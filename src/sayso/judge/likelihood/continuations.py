@@ -14,7 +14,6 @@ from typing import Protocol
 from sayso.base.errors import UserError
 from sayso.judge.likelihood.spans import Span, score_spans
 from sayso.model import Transformer
-from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import BOS, Tokenizer
 
 
@@ -57,8 +56,7 @@ class ModelScorer:
     def __init__(self, model: Transformer, tokenizer: Tokenizer, *, begin: bool | None = None) -> None:
         """`begin` is whether the beginning-of-text token precedes each context; None = as the tokenizer does."""
         self.model, self.tokenizer = model, tokenizer
-        own = tokenizer.begins if isinstance(tokenizer, ForeignTokenizer) else True
-        self.begin = own if begin is None else begin
+        self.begin = tokenizer.begins if begin is None else begin
 
     def score(
         self, groups: Sequence[Sequence[Continuation]], progress: Callable[[int], None] = lambda _: None
