@@ -32,6 +32,7 @@ TUNING, RATE = 0.15, 0.3  # share of the training that goes to conversations alo
 CONVERSATIONS = 2 / 3  # share of the tokens of pre-training, in which looking up an answer is learned
 _SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
 WIDE, NARROW = 160, 256  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
+WINDOW = 8  # of a short demo's first layer: a reply of one word has to reach the noun of its question from its start
 NGRAM_ROWS = 16_384  # of a short demo's n-gram embeddings: updating more takes a fifth longer
 REPLAY = 0.2  # share of documents in fine-tuning and alignment, so that they are not forgotten
 VOCABULARY = 3072
@@ -113,7 +114,7 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
             ngram_rows=NGRAM_ROWS if short else None,
             width=WIDE if short else None,
             mlp_width=NARROW if short else None,
-            first_window=4,
+            first_window=WINDOW if short else 4,
             minutes=training - tuning,
             rows=4 if short else None,
             conversations=CONVERSATIONS,
