@@ -16,7 +16,7 @@ from sayso.base.terminal import Terminal
 from sayso.cli.failures import ON_A_PATH, failure_sentence
 from sayso.cli.main import run
 from sayso.cli.streams import NARROWEST, WIDEST
-from sayso.feedback.schema import open_engine
+from sayso.feedback.database import open_engine
 
 
 def sayso(words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -17,9 +17,11 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.life import Life
 from sayso.feedback.aliases import Aliases
+from sayso.feedback.database import StoreError
 from sayso.feedback.gather import gather, gather_store
-from sayso.feedback.schema import MIGRATIONS, StoreError, metadata
+from sayso.feedback.migrations import MIGRATIONS
 from sayso.feedback.store import Generation, MissingError, Opinion, Rating, Store
+from sayso.feedback.tables import metadata
 from sayso.run.gather import Gather
 from sayso.run.gather import gather as gather_act
 
@@ -246,15 +248,65 @@ def test_a_prompt_excludes_the_turns_left_out(store: Store) -> None:
     assert size(store) - before < 1000
 
 
+NEW = {
+    "conversations": ("user", "key"),
+    "turns": ("extra",),
+    "ratings": ("annotator", "source", "confidence"),
+}
+"""Columns that came with generations, flags and keys, and the tables and indexes."""
+NEW_TABLES = ("canary", "cases", "triage", "flags", "signals", "candidates", "generations", "keys")
+NEW_INDEXES = ("ix_conversations_user", "ix_conversations_key", "ix_messages_prompt_id", "ix_ratings_rejected_id")
 OLD = sql.MetaData()
-for table in ("migrations", "conversations"):
-    metadata.tables[table].to_metadata(OLD)
-for table, gone, column in (
-    ("messages", ("prompt_id", "left_out"), sql.Column("prompt", sql.JSON)),
-    ("ratings", ("position",), sql.Column("snapshot", sql.JSON, nullable=False)),
+metadata.tables["migrations"].to_metadata(OLD)
+for table, gone, added in (
+    ("conversations", NEW["conversations"], []),
+    ("messages", ("prompt_id", "left_out"), [sql.Column("prompt", sql.JSON)]),
+    ("ratings", ("position", *NEW["ratings"]), [sql.Column("snapshot", sql.JSON, nullable=False)]),
 ):
     kept_columns = [kept._copy() for kept in metadata.tables[table].c if kept.name not in gone]
-    sql.Table(table, OLD, *kept_columns, column, sqlite_autoincrement=True)
+    sql.Table(table, OLD, *kept_columns, *added, sqlite_autoincrement=True)
+
+
+def where_is(store: Store) -> str:
+    """Return the address by which a store is opened again."""
+    where = POSTGRES if store.engine.dialect.name == "postgresql" else str(store.engine.url.database)
+    assert where
+    return where
+
+
+def shape(store: Store) -> dict[str, Any]:
+    """Return the columns and indexes of all tables."""
+    found = sql.inspect(store.engine)
+    return {
+        name: (
+            {(one["name"], str(one["type"]), one["nullable"]) for one in found.get_columns(name)},
+            {(one["name"], one["unique"], *one["column_names"]) for one in found.get_indexes(name)},
+        )
+        for name in found.get_table_names()
+    }
+
+
+def test_a_store_without_generations_is_migrated(store: Store) -> None:
+    """It keeps its ratings, each by a person, and then has the tables, columns and indexes of a new store."""
+    first, second = ask(store, "Hello", "Hi", "Ho")
+    store.choose(first, second, position="right")
+    store.edit(first, "Good day")
+    ratings, wanted, where = store.ratings(), shape(store), where_is(store)
+    with store.engine.execution_options(writes=True).begin() as connection:
+        for table in NEW_TABLES:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for index in NEW_INDEXES:
+            connection.exec_driver_sql(f"DROP INDEX {index}")
+        for table, columns in NEW.items():
+            for column in columns:
+                connection.exec_driver_sql(f'ALTER TABLE {table} DROP COLUMN "{column}"')
+        connection.exec_driver_sql("DELETE FROM migrations WHERE name = 'generations, flags, keys'")
+    assert shape(store) != wanted
+    with closing(Store(where)) as new:
+        assert shape(new) == wanted
+        assert new.ratings() == ratings
+        with new.engine.begin() as connection:
+            assert {*connection.exec_driver_sql("SELECT source FROM ratings").scalars()} == {"person"}
 
 
 def as_first_version(store: Store) -> None:
@@ -262,6 +314,9 @@ def as_first_version(store: Store) -> None:
     ratings, tables = store.ratings(), [metadata.tables[name] for name in ("conversations", "messages")]
     with store.engine.begin() as connection:
         rows = {table.name: [dict(row) for row in connection.execute(table.select()).mappings()] for table in tables}
+    rows["conversations"] = [
+        {name: row[name] for name in row if name not in NEW["conversations"]} for row in rows["conversations"]
+    ]
     for row in rows["messages"]:
         row["prompt"] = store.message(row["id"]).prompt or sql.null()
         del row["prompt_id"], row["left_out"]
@@ -291,11 +346,11 @@ def test_a_store_of_the_first_version_is_migrated(store: Store) -> None:
     store.thumb(other, 1, comment="fine")
     ratings, branch = store.ratings(), store.branch(talk.id)
     messages = {number: store.message(number) for number in range(1, other + 1)}
-    where = POSTGRES if store.engine.dialect.name == "postgresql" else str(store.engine.url.database)
-    assert where
+    where, wanted = where_is(store), shape(store)
     as_first_version(store)
     new = Store(where)
     try:
+        assert shape(new).keys() == wanted.keys()
         assert new.ratings() == ratings
         assert gather(new.ratings()) == gather(ratings)
         assert {number: new.message(number) for number in messages} == messages

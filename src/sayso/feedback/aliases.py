@@ -10,8 +10,8 @@ from typing import Any, Literal
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
-from sayso.feedback.schema import aliases, now
 from sayso.feedback.store import UNSTORABLE, Store
+from sayso.feedback.tables import aliases, now
 
 Kind = Literal["promoted", "overridden", "rolled back"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from sayso.feedback.schema import answers, now
 from sayso.feedback.store import Store
+from sayso.feedback.tables import answers, now
 from sayso.judge.tasks.kept import Answer
 
 _AT_ONCE = 200  # rows of an insertion; SQLite limits the number of values

@@ -16,7 +16,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
-from sayso.feedback.schema import is_in_memory, store_file
+from sayso.feedback.database import is_in_memory, store_file
 from sayso.feedback.store import Rating, Store
 
 _SOURCE = "feedback"

@@ -5,7 +5,7 @@ It is read with a snapshot of the prompt and the reply that it rates, which late
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,12 @@ from typing import Any
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
-from sayso.feedback.schema import (
-    MIGRATIONS,
-    Migration,
-    conversations,
-    keep_prompt,
-    messages,
-    now,
-    open_engine,
-    ratings,
-    turns,
-)
+from sayso.feedback.database import open_engine
+from sayso.feedback.migrations import MIGRATIONS, Migration
+from sayso.feedback.prompts import Turns, chain, keep_prompt, prompt_of, turns_by_id
+from sayso.feedback.tables import conversations, messages, now, ratings, turns
 
 TITLE_LENGTH = 60
-Turns = Mapping[int, tuple[int | None, dict[str, str]]]
 _JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
 """Fields of a reply in a rating's snapshot, and their columns."""
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL accepts no NUL, UTF-8 no lone surrogate
@@ -231,7 +223,7 @@ class Store:
     def ratings(self) -> list[Rating]:
         """Return all ratings in the order of creation. Raises `UserError` for a damaged one."""
         with self.engine.begin() as connection:
-            return [_checked(one) for one in _ratings(connection, sql.true(), _turns(connection, turns.select()))]
+            return [_checked(one) for one in _ratings(connection, sql.true(), turns_by_id(connection, turns.select()))]
 
     def count_ratings(self) -> int:
         """Return the number of ratings."""
@@ -257,7 +249,7 @@ class Store:
             last = connection.scalar(sql.select(messages.c.prompt_id).where(messages.c.id == reply.id))
             full = row | {"message_id": message_id, "position": position, "created_at": now()}
             made = connection.execute(ratings.insert().values(full).returning(ratings.c.id)).scalar_one()
-            return _ratings(connection, ratings.c.id == made, _chain(connection, last))[0]
+            return _ratings(connection, ratings.c.id == made, chain(connection, last))[0]
 
 
 def _checked(rating: Rating) -> Rating:
@@ -301,7 +293,7 @@ def _message(connection: sql.Connection, message_id: int) -> StoredMessage:
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise MissingError(f"There is no message {message_id}.")
-    prompt = _prompt(_chain(connection, row["prompt_id"]), row) if row["prompt_id"] else None
+    prompt = prompt_of(chain(connection, row["prompt_id"]), row) if row["prompt_id"] else None
     return replace(_as_message(row), prompt=prompt)
 
 
@@ -310,30 +302,6 @@ def _known(number: int, what: str) -> int:
     if not 0 < number < 2**31:
         raise MissingError(f"There is no {what} {str(number)[:20]}.")
     return number
-
-
-def _turns(connection: sql.Connection, query: sql.Select[Any]) -> Turns:
-    """Return turns of prompts by id, each with the id of the previous one."""
-    found = connection.execute(
-        query.with_only_columns(*(turns.c[name] for name in ("id", "parent_id", "role", "content")))
-    )
-    return {one: (parent, {"role": role, "content": content}) for one, parent, role, content in found}
-
-
-def _chain(connection: sql.Connection, last: int | None) -> Turns:
-    """Return the turns of one prompt, which ends with `last`."""
-    up = sql.select(turns.c.id, turns.c.parent_id).where(turns.c.id == last).cte("chain", recursive=True)
-    up = up.union_all(sql.select(turns.c.id, turns.c.parent_id).join(up, turns.c.id == up.c.parent_id))
-    return _turns(connection, turns.select().where(turns.c.id.in_(sql.select(up.c.id))))
-
-
-def _prompt(known: Turns, reply: sql.RowMapping) -> list[dict[str, str]]:
-    """Return the prompt of a reply."""
-    found, last = list[dict[str, str]](), reply["prompt_id"]
-    while last is not None:
-        last, turn = known[last]
-        found.append(turn)
-    return found[::-1][reply["left_out"] :]
 
 
 def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], known: Turns) -> list[Rating]:
@@ -346,7 +314,7 @@ def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], kno
     query = sql.select(*own, reply.c.prompt_id, reply.c.left_out, *judged).select_from(joined).where(condition)
     found = []
     for row in connection.execute(query.order_by(ratings.c.id)).mappings():
-        snapshot: dict[str, Any] = {"prompt": _prompt(known, row)}
+        snapshot: dict[str, Any] = {"prompt": prompt_of(known, row)}
         snapshot |= {name: row[f"reply_{column}"] for name, column in _JUDGED.items()}
         if row["kind"] == "choice":
             snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in _JUDGED.items()}

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from sayso.base.errors import BrokenModelError, FieldError, UserError
-from sayso.feedback.schema import StoreError
+from sayso.feedback.database import StoreError
 from sayso.feedback.store import MissingError
 from sayso.serve.encode import Json
 from sayso.serve.problems import clip, first_problem

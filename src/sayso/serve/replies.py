@@ -18,7 +18,7 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
-from sayso.feedback.schema import StoreError
+from sayso.feedback.database import StoreError
 from sayso.feedback.store import Generation, Store, StoredMessage
 from sayso.reply.calls import Delta
 from sayso.reply.parser import ReplyParser

@@ -1,0 +1,251 @@
+"""The tables of a life's store: what people said, what models replied, and what is thought of the replies.
+
+A conversation owns its turns and messages, a message what is known and thought about it; deleting a conversation
+deletes all of that. What a table is for stands above it. Times are those of `now`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sql
+
+metadata = sql.MetaData()
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601 with milliseconds; such strings sort by time."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _id() -> sql.Column[Any]:
+    return sql.Column("id", sql.Integer, primary_key=True)
+
+
+def _created() -> sql.Column[Any]:
+    return sql.Column("created_at", sql.String(32), nullable=False)
+
+
+def _message(**options: Any) -> sql.Column[Any]:
+    """Return a column for the reply that a row is about, with which the row is deleted."""
+    return sql.Column("message_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), **options)
+
+
+migrations_table = sql.Table(
+    "migrations",
+    metadata,
+    sql.Column("name", sql.String(80), primary_key=True),
+    sql.Column("applied_at", sql.String(32), nullable=False),
+)
+# A conversation of the page has messages from the user and a current branch. One of the API has a `key`, a hash of its
+# user and its first turns, by which its later requests find it; its replies have no parent, only a prompt.
+conversations = sql.Table(
+    "conversations",
+    metadata,
+    _id(),
+    sql.Column("title", sql.Text, nullable=False),
+    sql.Column("head_id", sql.Integer),  # last message of the current branch; no foreign key: that would be a cycle
+    _created(),
+    sql.Column("updated_at", sql.String(32), nullable=False, index=True),
+    sql.Column("user", sql.Text, index=True),  # of the API's field `user`, or the name of the key
+    sql.Column("key", sql.String(64), index=True, unique=True),
+    sqlite_autoincrement=True,  # the id of a deleted conversation is never reused
+)
+# The prompts of replies; they may contain an edit that was removed later. Each prompt is a chain of turns, from the
+# last to the first; prompts of a conversation share their common beginning.
+turns = sql.Table(
+    "turns",
+    metadata,
+    _id(),
+    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    sql.Column("parent_id", sql.ForeignKey("turns.id", ondelete="CASCADE"), index=True),
+    sql.Column("digest", sql.String(64), nullable=False),  # of this turn and all previous ones
+    sql.Column("role", sql.String(16), nullable=False),
+    sql.Column("content", sql.Text, nullable=False),
+    sql.Column("extra", sql.JSON),  # the turn's other fields, such as tool_calls
+    sql.Index("turns_by_digest", "conversation_id", "digest"),
+    sqlite_autoincrement=True,
+)
+# A tree: replies to the same message are siblings, so a regenerated reply does not replace the first one.
+messages = sql.Table(
+    "messages",
+    metadata,
+    _id(),
+    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    sql.Column("parent_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),
+    sql.Column("role", sql.String(16), nullable=False),
+    sql.Column("content", sql.Text, nullable=False),
+    _created(),
+    # Only for replies: their prompt, and how they were generated.
+    sql.Column("prompt_id", sql.ForeignKey("turns.id"), index=True),  # the last turn of its prompt
+    sql.Column("left_out", sql.Integer),  # how many of the first turns did not fit
+    sql.Column("model", sql.Text),
+    sql.Column("fingerprint", sql.String(64)),
+    sql.Column("sampling", sql.JSON),
+    sql.Column("finish", sql.String(16)),
+    sql.Column("prompt_tokens", sql.Integer),
+    sql.Column("completion_tokens", sql.Integer),
+    sql.Column("seconds", sql.Float),
+    sqlite_autoincrement=True,
+)
+# More about a reply: who asked, under which name, the tokens that the model read and wrote, and how likely the written
+# ones were. `prompt_ids` follow the first `shared` ids of what the reply `base_id` of the same conversation read and
+# wrote, so that a conversation is stored once. The seed is in the message's `sampling`.
+generations = sql.Table(
+    "generations",
+    metadata,
+    _message(primary_key=True),
+    sql.Column("route", sql.String(32), nullable=False),  # page, or the route of the API
+    sql.Column("request", sql.String(64), index=True),  # id of the request, as in the response's header
+    sql.Column("key_id", sql.ForeignKey("keys.id", ondelete="SET NULL"), index=True),
+    sql.Column("alias", sql.String(64)),  # the name by which the model was asked for, if it was an alias
+    sql.Column("template", sql.String(64)),  # hash of the chat template
+    sql.Column("base_id", sql.Integer),  # no foreign key: the whole conversation is deleted at once
+    sql.Column("shared", sql.Integer, nullable=False),
+    sql.Column("prompt_ids", sql.JSON, nullable=False),
+    sql.Column("completion_ids", sql.JSON, nullable=False),
+    sql.Column("logprobs", sql.JSON, nullable=False),  # of the completion's ids, under the model itself
+    sql.Column("first_seconds", sql.Float),  # from the request to the first token; the total is the message's `seconds`
+)
+# Replies that were made to be compared: shown side by side, or one of them unseen.
+candidates = sql.Table(
+    "candidates",
+    metadata,
+    _id(),
+    sql.Column("set_id", sql.String(32), nullable=False, index=True),  # the same for the replies of one set
+    sql.Column("purpose", sql.String(16), nullable=False),  # shown, shadow
+    _message(nullable=False, index=True),
+    sql.Column("policy", sql.Text, nullable=False),  # what made the reply, such as the name of an alias
+    sql.Column("side", sql.String(8)),  # left, right
+    _created(),
+    sqlite_autoincrement=True,
+)
+# Append-only: a changed rating is a new row, and the latest one counts. A thumb's value is 1, -1, or 0 (removed), a
+# rating's a number of points, an edit's or tag's 1 or 0 (removed), a choice's 1 or 0 (a tie). Messages never change.
+ratings = sql.Table(
+    "ratings",
+    metadata,
+    _id(),
+    _message(nullable=False, index=True),
+    sql.Column("kind", sql.String(16), nullable=False),  # thumb, rating, edit, choice, tag, comment
+    sql.Column("value", sql.Integer, nullable=False),
+    sql.Column("text", sql.Text),  # edit: the corrected reply; tag: its name
+    sql.Column("rejected_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),  # choice: the other reply
+    sql.Column("comment", sql.Text),
+    sql.Column("position", sql.String(8)),  # choice: side of the chosen reply, left or right
+    sql.Column("annotator", sql.Text),  # who or what rated
+    sql.Column("source", sql.String(16), nullable=False, server_default="person"),  # person, model, program
+    sql.Column("confidence", sql.Float),  # from 0 to 1
+    _created(),
+    sqlite_autoincrement=True,
+)
+# What people did instead of rating; kept apart from ratings, since a copied reply is not always a good one.
+signals = sql.Table(
+    "signals",
+    metadata,
+    _id(),
+    _message(nullable=False, index=True),
+    sql.Column("kind", sql.String(16), nullable=False),  # regenerated, copied, edited on, complained
+    sql.Column("detail", sql.Text),
+    _created(),
+    sqlite_autoincrement=True,
+)
+# What detectors found in replies. The same version of a detector flags a reply once.
+flags = sql.Table(
+    "flags",
+    metadata,
+    _id(),
+    _message(nullable=False),
+    sql.Column("detector", sql.String(64), nullable=False),
+    sql.Column("version", sql.String(32), nullable=False),
+    sql.Column("detail", sql.Text, nullable=False),
+    _created(),
+    sql.UniqueConstraint("message_id", "detector", "version", name="flags_once"),
+    sqlite_autoincrement=True,
+)
+# What people made of flags. Append-only: the latest row of a flag counts; a flag without one is open.
+triage = sql.Table(
+    "triage",
+    metadata,
+    _id(),
+    sql.Column("flag_id", sql.ForeignKey("flags.id", ondelete="CASCADE"), nullable=False, index=True),
+    sql.Column("state", sql.String(8), nullable=False),  # open, real, false, fixed
+    sql.Column("annotator", sql.Text),
+    sql.Column("reason", sql.Text),
+    _created(),
+    sqlite_autoincrement=True,
+)
+# Confirmed misbehavior as an evaluation case. It has its own copy of what was said, so that it never changes; deleting
+# the conversation deletes it nevertheless. One from elsewhere has no message.
+cases = sql.Table(
+    "cases",
+    metadata,
+    _id(),
+    _message(index=True),
+    sql.Column("flag_id", sql.ForeignKey("flags.id", ondelete="CASCADE"), index=True),
+    sql.Column("digest", sql.String(64), nullable=False, unique=True),  # of detector, prompt and reply
+    sql.Column("detector", sql.String(64), nullable=False),
+    sql.Column("prompt", sql.JSON, nullable=False),  # its turns
+    sql.Column("reply", sql.Text, nullable=False),  # the bad one
+    sql.Column("state", sql.String(16), nullable=False),  # open, fixed, retired
+    _created(),
+    sqlite_autoincrement=True,
+)
+
+# What models answered to the items of evaluation tasks. An answer is never changed: another prompt, rule or model is
+# another row.
+answers = sql.Table(
+    "answers",
+    metadata,
+    _id(),
+    sql.Column("model", sql.String(64), nullable=False),  # fingerprint of the weights and the tokenizer, or of a server
+    sql.Column("task", sql.String(100), nullable=False),
+    sql.Column("prompt", sql.String(64), nullable=False),  # hash of all that was asked, and how it was scored
+    sql.Column("item", sql.Text, nullable=False),
+    sql.Column("answer", sql.JSON, nullable=False),
+    _created(),
+    sql.UniqueConstraint("model", "task", "prompt", "item", name="answers_once"),
+    sqlite_autoincrement=True,
+)
+
+# Which model an alias such as `stable` named, and since when. Append-only: the latest row of an alias counts, and what
+# a roll-back undoes stays in the history.
+aliases = sql.Table(
+    "aliases",
+    metadata,
+    _id(),
+    sql.Column("alias", sql.String(64), nullable=False, index=True),
+    sql.Column("model", sql.Text, nullable=False),
+    sql.Column("fingerprint", sql.String(64), nullable=False),
+    sql.Column("kind", sql.String(16), nullable=False),  # promoted, overridden, rolled back
+    sql.Column("reason", sql.Text),  # of a person who overrode the gate or rolled back
+    sql.Column("evidence", sql.JSON),  # what the gate found
+    _created(),
+    sqlite_autoincrement=True,
+)
+# Who may use the server: only a hash of each key is kept. A revoked key keeps its row, since generations name it.
+keys = sql.Table(
+    "keys",
+    metadata,
+    _id(),
+    sql.Column("name", sql.String(64), nullable=False, index=True),
+    sql.Column("hash", sql.String(64), nullable=False, unique=True),
+    sql.Column("role", sql.String(8), nullable=False),  # user, rater, admin
+    sql.Column("per_minute", sql.Integer),  # requests; no limit if null
+    _created(),
+    sql.Column("revoked_at", sql.String(32)),
+    sqlite_autoincrement=True,
+)
+# The canary: which arm a conversation got, and what came of it. Append-only: an outcome is a row of its own.
+canary = sql.Table(
+    "canary",
+    metadata,
+    _id(),
+    sql.Column("alias", sql.String(64), nullable=False),
+    sql.Column("assignment_id", sql.ForeignKey("aliases.id"), nullable=False),  # of the candidate
+    sql.Column("arm", sql.String(16), nullable=False),  # current, candidate
+    sql.Column("conversation", sql.String(64), nullable=False, index=True),  # its id if of the page, else its key
+    sql.Column("outcome", sql.Float),  # null: it was only assigned
+    _created(),
+    sql.Index("canary_by_assignment", "assignment_id", "id"),
+    sqlite_autoincrement=True,
+)
