@@ -20,7 +20,8 @@ from sayso.feedback.aliases import Aliases
 from sayso.feedback.database import StoreError
 from sayso.feedback.gather import gather, gather_store
 from sayso.feedback.migrations import MIGRATIONS
-from sayso.feedback.store import Generation, MissingError, Opinion, Rating, Store
+from sayso.feedback.ratings import Opinion, Rating
+from sayso.feedback.store import Generation, MissingError, Store
 from sayso.feedback.tables import metadata
 from sayso.run.gather import Gather
 from sayso.run.gather import gather as gather_act
@@ -327,7 +328,9 @@ def as_first_version(store: Store) -> None:
         connection.execute(OLD.tables["conversations"].insert(), rows["conversations"])
         for row in rows["messages"]:
             connection.execute(OLD.tables["messages"].insert().values(row))
-        connection.execute(OLD.tables["ratings"].insert(), [rating.__dict__ for rating in ratings])
+        columns = [column.name for column in OLD.tables["ratings"].c]
+        rows["ratings"] = [{name: getattr(rating, name) for name in columns} for rating in ratings]
+        connection.execute(OLD.tables["ratings"].insert(), rows["ratings"])
         if connection.dialect.name == "postgresql":  # which counts only the ids that it gave itself
             for name in ("messages", "ratings"):
                 connection.exec_driver_sql(f"SELECT setval('{name}_id_seq', (SELECT max(id) FROM {name}))")

@@ -106,7 +106,7 @@ def test_without_a_length_a_chat_may_fill_the_context(official: openai.OpenAI) -
     [
         ({"temprature": 1}, "unknown_parameter", "temprature", "Did you mean 'temperature'?"),
         ({"use_beam_search": True}, "unsupported_parameter", "use_beam_search", "block all other replies"),
-        ({"store": True}, "unsupported_parameter", "store", "requests to the API are not stored"),
+        ({"store": True}, "unsupported_parameter", "store", "by its option --record"),
         ({"reasoning_effort": "utmost"}, "invalid_value", "reasoning_effort", 'got "utmost"'),
         ({"audio": {"voice": "x"}}, "unsupported_parameter", "audio", "only text"),
         ({"logit_bias": {"five": -100}}, "invalid_value", "logit_bias", 'token ids as keys; got "five"'),

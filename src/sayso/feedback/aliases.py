@@ -10,7 +10,8 @@ from typing import Any, Literal
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
-from sayso.feedback.store import UNSTORABLE, Store
+from sayso.feedback.storable import storable
+from sayso.feedback.store import Store
 from sayso.feedback.tables import aliases, now
 
 Kind = Literal["promoted", "overridden", "rolled back"]
@@ -110,7 +111,7 @@ def _add(
         "model": model,
         "fingerprint": fingerprint,
         "kind": kind,
-        "reason": None if reason is None else UNSTORABLE.sub("\ufffd", reason),
+        "reason": storable(reason),
         "evidence": evidence,
         "created_at": now(),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sayso.feedback.store import Rating
+from sayso.feedback.ratings import Rating
 from sayso.judge.arena.games import Game
 from sayso.judge.arena.pairwise import prompt_key
 

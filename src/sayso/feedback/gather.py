@@ -17,7 +17,8 @@ from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
 from sayso.feedback.database import is_in_memory, store_file
-from sayso.feedback.store import Rating, Store
+from sayso.feedback.ratings import Rating
+from sayso.feedback.store import Store
 
 _SOURCE = "feedback"
 Key = tuple[str, str]  # prompt as JSON, and reply

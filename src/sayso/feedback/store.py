@@ -4,9 +4,8 @@ A conversation is a tree of messages with one current branch. A rating is never 
 It is read with a snapshot of the prompt and the reply that it rates, which later messages and ratings do not change.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import sqlalchemy as sql
 from sayso.base.errors import UserError
 from sayso.feedback.database import open_engine
 from sayso.feedback.migrations import MIGRATIONS, Migration
-from sayso.feedback.prompts import Turns, chain, keep_prompt, prompt_of, turns_by_id
+from sayso.feedback.prompts import chain, keep_prompt, prompt_of, turns_by_id
+from sayso.feedback.ratings import MOST_POINTS, SOMEONE, Opinion, Rater, Rating, checked, read_opinions, read_ratings
+from sayso.feedback.storable import storable
 from sayso.feedback.tables import conversations, messages, now, ratings, turns
+from sayso.feedback.traces import Trace, keep_trace
 
 TITLE_LENGTH = 60
-_JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
-"""Fields of a reply in a rating's snapshot, and their columns."""
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL accepts no NUL, UTF-8 no lone surrogate
 
 
 class MissingError(UserError):
@@ -70,32 +69,6 @@ class StoredConversation:
     updated_at: str
 
 
-@dataclass(frozen=True)
-class Rating:
-    """One rating.
-
-    `snapshot` has prompt, reply, model, fingerprint, sampling and finish, and for a choice also rejected and position.
-    """
-
-    id: int
-    message_id: int
-    kind: str
-    value: int
-    text: str | None
-    rejected_id: int | None
-    comment: str | None
-    created_at: str
-    snapshot: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """Current ratings of a reply: the latest thumb (1, -1 or 0) and the latest edit (None without one)."""
-
-    thumb: int = 0
-    edit: str | None = None
-
-
 class Store:
     """A life's conversations and ratings, in SQLite (a path) or PostgreSQL (an address); thread-safe."""
 
@@ -109,10 +82,10 @@ class Store:
 
     # -- conversations -------------------------------------------------------------------------------------------
 
-    def new_conversation(self) -> StoredConversation:
-        """Create an empty conversation; its first message becomes its title."""
+    def new_conversation(self, user: str | None = None) -> StoredConversation:
+        """Create an empty conversation of a user; its first message becomes its title."""
         at = now()
-        row = {"title": "", "created_at": at, "updated_at": at}
+        row = {"title": "", "user": user, "created_at": at, "updated_at": at}
         with self._writes.begin() as connection:
             made = connection.execute(conversations.insert().values(row).returning(conversations.c.id)).scalar_one()
         return StoredConversation(made, "", at, at)
@@ -144,17 +117,21 @@ class Store:
         """Add a user's message to the end of the current branch; the first message becomes the title."""
         with self._writes.begin() as connection:
             head = _head(connection, conversation_id)
-            content = UNSTORABLE.sub("\ufffd", content)
+            content = storable(content)
             if head is None:
-                title = " ".join(content.split())
-                title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"
                 update = conversations.update().where(conversations.c.id == conversation_id)
-                connection.execute(update.values(title=title))
+                connection.execute(update.values(title=title_of(content)))
             row = {"conversation_id": conversation_id, "parent_id": head, "role": "user", "content": content}
             return _add(connection, row)
 
     def reply(
-        self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation, left_out: int = 0
+        self,
+        parent_id: int,
+        content: str,
+        prompt: list[dict[str, str]],
+        generation: Generation,
+        left_out: int = 0,
+        trace: Trace | None = None,
     ) -> StoredMessage:
         """Add a reply to a user's message and make it current; a second reply to the same message is its sibling.
 
@@ -168,10 +145,12 @@ class Store:
                 "parent_id": parent_id,
                 "role": "assistant",
             }
-            row["content"] = UNSTORABLE.sub("\ufffd", content)
-            clean = [{name: UNSTORABLE.sub("\ufffd", turn[name]) for name in ("role", "content")} for turn in prompt]
-            row["prompt_id"] = keep_prompt(connection, parent.conversation_id, clean)
-            return _add(connection, row | {"left_out": left_out} | made)
+            row["content"] = storable(content)
+            row["prompt_id"] = keep_prompt(connection, parent.conversation_id, prompt)
+            stored = _add(connection, row | {"left_out": left_out} | made)
+            if trace is not None:
+                keep_trace(connection, parent.conversation_id, stored.id, trace)
+            return stored
 
     def message(self, message_id: int) -> StoredMessage:
         """Return one message. Raises `UserError` if it does not exist."""
@@ -184,24 +163,42 @@ class Store:
             turns = _branch(connection, message_id)
             if turns[-1].role != "user":
                 raise UserError(f"A reply must answer a user's message; message {message_id} is itself a reply.")
-            known = _opinions(connection, [turn.id for turn in turns])
+            known = read_opinions(connection, [turn.id for turn in turns])
         return [{"role": turn.role, "content": known.get(turn.id, Opinion()).edit or turn.content} for turn in turns]
 
     # -- ratings -------------------------------------------------------------------------------------------------
 
-    def thumb(self, message_id: int, value: int, comment: str | None = None) -> Rating:
+    def thumb(self, message_id: int, value: int, comment: str | None = None, by: Rater = SOMEONE) -> Rating:
         """Rate a reply as good (1) or bad (-1), or remove its rating (0)."""
         if value not in (1, -1, 0):
             raise UserError(f"A thumb must be 1 (up), -1 (down) or 0 (removed); got {value}.")
-        return self._rate(message_id, {"kind": "thumb", "value": value, "comment": comment})
+        return self._rate(message_id, {"kind": "thumb", "value": value, "comment": comment}, by)
 
-    def edit(self, message_id: int, text: str, comment: str | None = None) -> Rating:
+    def points(self, message_id: int, value: int, comment: str | None = None, by: Rater = SOMEONE) -> Rating:
+        """Rate a reply with 1 (worst) to 10 (best) points, or remove its points (0)."""
+        if not 0 <= value <= MOST_POINTS:
+            raise UserError(f"A rating must be from 1 to {MOST_POINTS} points, or 0 (removed); got {value}.")
+        return self._rate(message_id, {"kind": "rating", "value": value, "comment": comment}, by)
+
+    def edit(self, message_id: int, text: str, comment: str | None = None, by: Rater = SOMEONE) -> Rating:
         """Correct a reply; passing the reply's original text removes an earlier correction."""
         if not text.strip():
             raise UserError("The corrected reply must not be empty.")
-        text = UNSTORABLE.sub("\ufffd", text)
+        text = storable(text)
         same = text == self.message(message_id).content
-        return self._rate(message_id, {"kind": "edit", "value": int(not same), "text": text, "comment": comment})
+        return self._rate(message_id, {"kind": "edit", "value": int(not same), "text": text, "comment": comment}, by)
+
+    def tag(self, message_id: int, name: str, present: bool = True, by: Rater = SOMEONE) -> Rating:
+        """Give a reply a tag such as `rude`, or remove it."""
+        if not name.strip():
+            raise UserError("A tag must not be empty.")
+        return self._rate(message_id, {"kind": "tag", "value": int(present), "text": name.strip()}, by)
+
+    def comment(self, message_id: int, text: str, by: Rater = SOMEONE) -> Rating:
+        """Comment on a reply without rating it."""
+        if not text.strip():
+            raise UserError("A comment must not be empty.")
+        return self._rate(message_id, {"kind": "comment", "value": 1, "comment": text}, by)
 
     def choose(
         self,
@@ -211,19 +208,22 @@ class Store:
         better: bool = True,
         position: str | None = None,
         comment: str | None = None,
+        by: Rater = SOMEONE,
     ) -> Rating:
-        """Store which of two replies to the same message is better, and make it current.
+        """Store which of two replies to the same message or prompt is better, and make it current.
 
-        With `better=False` there is no preference, and `chosen_id` is only the reply to keep. `position` ("left" or
-        "right") is the side of the chosen reply, so that a position bias can be distinguished from a preference.
+        With `better=False` it is a tie, and `chosen_id` is only the reply to keep. `position` ("left" or "right") is
+        the side of the chosen reply, so that a position bias can be distinguished from a preference.
         """
         row: dict[str, Any] = {"kind": "choice", "value": int(better), "rejected_id": rejected_id, "comment": comment}
-        return self._rate(chosen_id, row, position)
+        return self._rate(chosen_id, row | {"position": position}, by)
 
     def ratings(self) -> list[Rating]:
         """Return all ratings in the order of creation. Raises `UserError` for a damaged one."""
         with self.engine.begin() as connection:
-            return [_checked(one) for one in _ratings(connection, sql.true(), turns_by_id(connection, turns.select()))]
+            return [
+                checked(one) for one in read_ratings(connection, sql.true(), turns_by_id(connection, turns.select()))
+            ]
 
     def count_ratings(self) -> int:
         """Return the number of ratings."""
@@ -233,41 +233,36 @@ class Store:
     def opinions(self, message_ids: Sequence[int]) -> dict[int, Opinion]:
         """Return the current ratings of those of these replies that were rated."""
         with self.engine.begin() as connection:
-            return _opinions(connection, message_ids)
+            return read_opinions(connection, message_ids)
 
-    def _rate(self, message_id: int, row: dict[str, Any], position: str | None = None) -> Rating:
+    def _rate(self, message_id: int, row: dict[str, Any], by: Rater) -> Rating:
         with self._writes.begin() as connection:
             reply = _message(connection, message_id)
             if reply.role != "assistant" or reply.generation is None:
                 raise UserError(f"Only replies can be rated; message {message_id} is the user's.")
             if row["kind"] == "choice":
-                other = _message(connection, row["rejected_id"])
-                if other.parent_id != reply.parent_id or other.id == reply.id or other.generation is None:
-                    raise UserError("A choice must be between two different replies to the same message.")
-                update = conversations.update().where(conversations.c.id == reply.conversation_id)
-                connection.execute(update.values(head_id=reply.id))
+                _check_choice(reply, _message(connection, row["rejected_id"]))
+                if reply.parent_id is not None:
+                    update = conversations.update().where(conversations.c.id == reply.conversation_id)
+                    connection.execute(update.values(head_id=reply.id))
             last = connection.scalar(sql.select(messages.c.prompt_id).where(messages.c.id == reply.id))
-            full = row | {"message_id": message_id, "position": position, "created_at": now()}
+            full = storable(row | asdict(by)) | {"message_id": message_id, "created_at": now()}
             made = connection.execute(ratings.insert().values(full).returning(ratings.c.id)).scalar_one()
-            return _ratings(connection, ratings.c.id == made, chain(connection, last))[0]
+            return read_ratings(connection, ratings.c.id == made, chain(connection, last))[0]
 
 
-def _checked(rating: Rating) -> Rating:
-    """Return a rating read from the database. Raises `UserError` for one that `Store` cannot have written."""
-    snapshot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
-    texts = [snapshot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
-    turns = snapshot.get("prompt")
-    valid = isinstance(turns, list) and all(isinstance(turn, dict) and {"role", "content"} <= {*turn} for turn in turns)
-    if rating.kind == "choice":
-        rejected = snapshot.get("rejected")
-        texts.append(rejected.get("reply") if isinstance(rejected, dict) else None)
-    elif rating.kind == "edit":
-        texts.append(rating.text)
-    elif rating.kind != "thumb":
-        valid = False
-    if not valid or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
-        raise UserError(f"The store is damaged: rating {rating.id} is invalid; restore it from a backup.")
-    return rating
+def _check_choice(reply: StoredMessage, other: StoredMessage) -> None:
+    """Raise `UserError` unless two replies answer the same message, or the same prompt if no page shows them."""
+    same = reply.parent_id is not None and other.parent_id == reply.parent_id
+    same = same or (other.conversation_id == reply.conversation_id and other.prompt == reply.prompt)
+    if not same or other.id == reply.id or other.generation is None:
+        raise UserError("A choice must be between two different replies to the same message.")
+
+
+def title_of(text: str) -> str:
+    """Return the title of a conversation that begins with a text."""
+    title = " ".join(text.split())
+    return title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def _add(connection: sql.Connection, row: dict[str, Any]) -> StoredMessage:
@@ -304,26 +299,6 @@ def _known(number: int, what: str) -> int:
     return number
 
 
-def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], known: Turns) -> list[Rating]:
-    """Return ratings in the order of creation, with snapshots; `known` has the turns of their prompts."""
-    reply, other = messages.alias("reply"), messages.alias("other")
-    joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
-    joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)
-    own = [ratings.c[name] for name in (*Rating.__dataclass_fields__, "position") if name != "snapshot"]
-    judged = [table.c[name].label(f"{table.name}_{name}") for table in (reply, other) for name in _JUDGED.values()]
-    query = sql.select(*own, reply.c.prompt_id, reply.c.left_out, *judged).select_from(joined).where(condition)
-    found = []
-    for row in connection.execute(query.order_by(ratings.c.id)).mappings():
-        snapshot: dict[str, Any] = {"prompt": prompt_of(known, row)}
-        snapshot |= {name: row[f"reply_{column}"] for name, column in _JUDGED.items()}
-        if row["kind"] == "choice":
-            snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in _JUDGED.items()}
-            snapshot["position"] = row["position"]
-        fields = {name: row[name] for name in Rating.__dataclass_fields__ if name != "snapshot"}
-        found.append(Rating(**fields, snapshot=snapshot))
-    return found
-
-
 def _branch(connection: sql.Connection, last: int | None) -> list[StoredMessage]:
     """Return the messages from the first to `last`, without their prompts, by one query over the tree."""
     if last is not None:
@@ -344,14 +319,3 @@ def _as_message(row: sql.RowMapping) -> StoredMessage:
     if row["model"] is not None:
         made = Generation(**{name: row[name] for name in Generation.__dataclass_fields__})
     return StoredMessage(**own, generation=made)
-
-
-def _opinions(connection: sql.Connection, message_ids: Sequence[int]) -> dict[int, Opinion]:
-    query = sql.select(ratings.c.message_id, ratings.c.kind, ratings.c.value, ratings.c.text)
-    query = query.where(ratings.c.message_id.in_(message_ids), ratings.c.kind != "choice").order_by(ratings.c.id)
-    found: dict[int, Opinion] = {}
-    for message_id, kind, value, text in connection.execute(query):
-        old = found.get(message_id, Opinion())
-        edit = text if value else None
-        found[message_id] = Opinion(value, old.edit) if kind == "thumb" else Opinion(old.thumb, edit)
-    return found

@@ -46,7 +46,7 @@ conversations = sql.Table(
     sql.Column("head_id", sql.Integer),  # last message of the current branch; no foreign key: that would be a cycle
     _created(),
     sql.Column("updated_at", sql.String(32), nullable=False, index=True),
-    sql.Column("user", sql.Text, index=True),  # of the API's field `user`, or the name of the key
+    sql.Column("user", sql.Text, index=True),  # as the API's client names it, or the name of the key
     sql.Column("key", sql.String(64), index=True, unique=True),
     sqlite_autoincrement=True,  # the id of a deleted conversation is never reused
 )
@@ -95,10 +95,11 @@ generations = sql.Table(
     metadata,
     _message(primary_key=True),
     sql.Column("route", sql.String(32), nullable=False),  # page, or the route of the API
-    sql.Column("request", sql.String(64), index=True),  # id of the request, as in the response's header
+    sql.Column("request", sql.String(128), index=True),  # id of the request, as in the response's header
     sql.Column("key_id", sql.ForeignKey("keys.id", ondelete="SET NULL"), index=True),
     sql.Column("alias", sql.String(64)),  # the name by which the model was asked for, if it was an alias
     sql.Column("template", sql.String(64)),  # hash of the chat template
+    sql.Column("sample", sql.Integer, nullable=False),  # index of the reply among those to the same prompt
     sql.Column("base_id", sql.Integer),  # no foreign key: the whole conversation is deleted at once
     sql.Column("shared", sql.Integer, nullable=False),
     sql.Column("prompt_ids", sql.JSON, nullable=False),

@@ -72,6 +72,8 @@ class Serve(Options):
     """Seconds to finish running replies on shutdown before they are cut off."""
     log_requests: bool = True
     """Log each request to standard error: method, path, status, seconds and request id."""
+    record: Literal["off", "sampled", "all"] = "off"
+    """Conversations of the API to record in the store: none, one in ten, or all. The page's are always stored."""
     store: str | None = None
     """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
     device: str | None = None
@@ -183,6 +185,7 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
             queue=options.queue,
             origins=origins,
             admin_key=options.admin_key or None,
+            record=options.record,
         )
 
     def announce() -> None:

@@ -42,13 +42,13 @@ class ApiAnswer:
 
     async def stream(self, options: StreamOptions) -> Response:
         """Respond with server-sent events."""
-        job = await self.served.speak(self.prompts, self.terms)
+        job = await self.served.speak(self.prompts, self.terms, self.request)
         return EventStream(self._events(job, options), self.served.worker, job)
 
     async def whole(self, *, best: int = 0, extend: Extend = _add_nothing) -> Response:
         """Respond with one object, to which `extend` adds. Of `best` replies to each prompt the best n are returned."""
         n = self.terms.n
-        job = await self.served.speak(self.prompts, replace(self.terms, n=max(best, n)))
+        job = await self.served.speak(self.prompts, replace(self.terms, n=max(best, n)), self.request)
         pieces = sorted(await collect(self.served.worker, job, self.request), key=lambda piece: piece.index)
         replies = [joined(list(group)) for _, group in groupby(pieces, key=lambda piece: piece.index)]
         used = self._usage(job, sum(reply.tokens for reply in replies))

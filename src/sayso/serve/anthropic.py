@@ -1,7 +1,7 @@
 """Anthropic's routes: POST /v1/messages and /v1/messages/count_tokens.
 
 A body is converted to that of a chat, so that all routes behave alike; the reply is returned as content blocks, whole
-or as Anthropic's stream events. Prompts are not stored, and nothing is cached on request: `cache_control` is a label.
+or as Anthropic's stream events. Nothing is cached on request: `cache_control` is a label.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -163,7 +163,7 @@ def anthropic_routes(model: ServedModel) -> APIRouter:
         model.adapter(body.model)  # before any other error in the body
         chat, wording = body.chat()
         prompt, terms, tools = await read_chat(model, chat, wording=wording)
-        job = await model.speak([prompt], terms)
+        job = await model.speak([prompt], terms, request)
         reply = MessageReply(terms.adapter or model.name, job.choices[0], calls=tools.calls, reasoning=terms.reasoning)
         if body.stream:
             return EventStream(_events(job, reply), model.worker, job)

@@ -28,6 +28,7 @@ from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.paths import PathAliases, names_under_v1
 from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
+from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
@@ -56,18 +57,21 @@ def make_app(
     body_limit: int = BODY_LIMIT,
     origins: Collection[str] = (),
     admin_key: str | None = None,
+    record: Share = "off",
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
     `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
     and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
     At most `queue` requests wait for a row; further ones are answered with 429. Web pages of `origins` may use the
-    server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
+    server (CORS). With an `admin_key`, adapters can be loaded while the server runs. `record`: whether the replies of
+    the API are stored, those of the page always are.
     """
     engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)
     worker = Worker(engine, queue, metrics)
-    served = ServedModel(replier, name, fingerprint, worker)
+    recorder = None if record == "off" else Recorder(store, record)
+    served = ServedModel(replier, name, fingerprint, worker, recorder)
     replies = PageReplies(served, store)
 
     @asynccontextmanager
@@ -75,6 +79,8 @@ def make_app(
         yield
         await run_in_threadpool(worker.close)
         await replies.close()
+        if recorder is not None:
+            await recorder.close()
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.worker = worker

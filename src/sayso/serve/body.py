@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from sayso.base.errors import nearest
 from sayso.base.json_words import either_of, json_shown
 from sayso.base.ranges import LARGEST
-from sayso.feedback.store import UNSTORABLE
+from sayso.feedback.storable import UNSTORABLE
 
 MOST_IDS = 1024  # per list of ids or texts in a request
 ANY: tuple[Any, ...] = (...,)
@@ -68,7 +68,7 @@ REASONS = {
     "repeat_last_n": "penalties apply to all tokens",
     "previous_response_id": "the server keeps no responses; send all items as 'input'",
     "prompt": "the server keeps no prompts; send the text as 'input' and 'instructions'",
-    "store": "requests to the API are not stored",
+    "store": "whether requests are stored is set for the whole server, by its option --record",
     "use_beam_search": "a search would block all other replies; in Python, use sayso.sample.beams.beam_search",
     "web_search_options": "the server has no web search; define a function as a tool",
 }

@@ -5,7 +5,7 @@ The text is made in the engine's thread, so that a stop text ends the request at
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -47,6 +47,10 @@ class Choice:
         self.began: float | None = None
         self.first: float | None = None
         self.counted = 0  # tokens already counted by the metrics
+        self.shown: list[str] = []
+        """The pieces of text so far."""
+        self.ended: Callable[[Choice], None] | None = None
+        """Called in the event loop when the reply has ended."""
         self._new, self._length = "", 0  # text since the last piece, and characters in all pieces
         self._given, self._begun = 0, False  # tokens in all pieces, and whether there was one
 
@@ -68,6 +72,7 @@ class Choice:
         elif not self._new:
             return None
         text, self._new = self._new, ""
+        self.shown.append(text)
         self._length += len(text)
         offsets = self.text.offsets
         end = len(request.ids) if request.finish else bisect_left(offsets, self._length, start)

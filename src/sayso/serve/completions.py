@@ -18,6 +18,7 @@ from sayso.serve.fields import GenerationFields
 from sayso.serve.infill import infill_ids
 from sayso.serve.logprobs import ReportedLogprobs
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
+from sayso.serve.recording import tools_turn
 from sayso.serve.served_model import ServedModel
 from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
@@ -93,7 +94,8 @@ async def _read_chat(served: ServedModel, asked: ChatRequest, truncate: bool) ->
         )
     continued = messages[-1]["content"] if asked.continue_final_message else ""
     reasoning = reasoning_of(served.replier.tokenizer, prompt, continued)
-    return prompt, replace(served.reader.terms(asked, served.context, tools, reasoning), adapter=adapter), tools
+    terms = served.reader.terms(asked, served.context, tools, reasoning)
+    return prompt, replace(terms, adapter=adapter, turns=[*tools_turn(tools.shown), *messages]), tools
 
 
 async def answer_chat(served: ServedModel, asked: ChatRequest, request: Request) -> Response:

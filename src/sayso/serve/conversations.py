@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from sayso.base.errors import FieldError
 from sayso.feedback.store import Store, StoredConversation
+from sayso.serve.recording import key_name
 from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 
@@ -25,8 +26,8 @@ def conversation_routes(store: Store) -> APIRouter:
         return store.conversations()
 
     @router.post("/conversations", status_code=201)
-    def new_conversation() -> StoredConversation:
-        return store.new_conversation()
+    def new_conversation(request: Request) -> StoredConversation:
+        return store.new_conversation(key_name(request))
 
     @router.get("/conversations/{conversation_id}")
     def conversation(conversation_id: RowId) -> dict[str, Any]:

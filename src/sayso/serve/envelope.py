@@ -53,6 +53,7 @@ class Envelope:
         given, status, started = headers_of(scope), 0, time.perf_counter()
         name = request_id(given)
         ids = {"x-request-id": name} | ({"request-id": name} if is_anthropic(scope["path"]) else {})
+        scope.setdefault("state", {})["request_id"] = name
         added = HEADERS | ids | self._cors(given.get("origin"))
         shown = f"{scope['method'][:20]} {quote(scope['path'])[:200]}"
 

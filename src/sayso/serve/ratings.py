@@ -1,11 +1,13 @@
-"""The route for ratings: stores thumbs, edits and choices, and returns the rated turn."""
+"""The route for ratings: stores thumbs, points, edits, choices, tags and comments, and returns the rated turn."""
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
-from sayso.feedback.store import Rating, Store
+from sayso.feedback.ratings import MOST_POINTS, Rater, Rating
+from sayso.feedback.store import Store
+from sayso.serve.recording import key_name
 from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 Comment = Annotated[str, Field(max_length=2000)]
@@ -40,7 +42,35 @@ class ChoiceBody(Body):
     comment: Comment | None = None
 
 
-AnyRating = Annotated[ThumbBody | EditBody | ChoiceBody, Field(discriminator="kind")]
+class PointsBody(Body):
+    """A reply is worth 1 to 10 points, or its points are removed (0)."""
+
+    kind: Literal["rating"]
+    message_id: RowId
+    value: Annotated[int, Field(ge=0, le=MOST_POINTS)]
+    comment: Comment | None = None
+
+
+class TagBody(Body):
+    """A reply has a tag, or has it no more."""
+
+    kind: Literal["tag"]
+    message_id: RowId
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    present: bool = True
+
+
+class CommentBody(Body):
+    """A comment on a reply."""
+
+    kind: Literal["comment"]
+    message_id: RowId
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+AnyRating = Annotated[
+    ThumbBody | PointsBody | EditBody | ChoiceBody | TagBody | CommentBody, Field(discriminator="kind")
+]
 
 
 def rating_routes(store: Store) -> APIRouter:
@@ -48,18 +78,25 @@ def rating_routes(store: Store) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.post("/ratings", status_code=201)
-    def rate(rating: AnyRating) -> dict[str, Any]:
-        given = _keep(store, rating)
+    def rate(rating: AnyRating, request: Request) -> dict[str, Any]:
+        given = _keep(store, rating, Rater(key_name(request)))
         turn = turns_of(store, [store.message(given.message_id)])[0]
         return {"id": given.id, "turn": turn, "ratings": store.count_ratings()}
 
     return router
 
 
-def _keep(store: Store, rating: ThumbBody | EditBody | ChoiceBody) -> Rating:
-    if isinstance(rating, ThumbBody):
-        return store.thumb(rating.message_id, rating.value, rating.comment)
-    if isinstance(rating, EditBody):
-        return store.edit(rating.message_id, rating.text, rating.comment)
+def _keep(store: Store, rating: AnyRating, by: Rater) -> Rating:
+    match rating:
+        case ThumbBody():
+            return store.thumb(rating.message_id, rating.value, rating.comment, by)
+        case PointsBody():
+            return store.points(rating.message_id, rating.value, rating.comment, by)
+        case EditBody():
+            return store.edit(rating.message_id, rating.text, rating.comment, by)
+        case TagBody():
+            return store.tag(rating.message_id, rating.name, rating.present, by)
+        case CommentBody():
+            return store.comment(rating.message_id, rating.text, by)
     own = rating.model_dump(include={"better", "position", "comment"})
-    return store.choose(rating.chosen_id, rating.rejected_id, **own)
+    return store.choose(rating.chosen_id, rating.rejected_id, **own, by=by)

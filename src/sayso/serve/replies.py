@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
@@ -27,6 +27,7 @@ from sayso.sample.sampling import Sampling, seeded
 from sayso.sample.settings import SamplingSettings
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
+from sayso.serve.recording import Asker, asker_of, trace_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.setting_fields import page_controls, settings_of, with_settings
 from sayso.serve.stream import EventStream, event
@@ -68,6 +69,7 @@ class ReplyInProgress:
     left_out: int
     """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
+    asker: Asker
     reasoning: Reasoning = "none"
     """Whether the reply begins with reasoning."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -157,7 +159,8 @@ class PageReplies:
             end.tokens,
             seconds,
         )
-        return self.store.reply(running.message_id, text, running.prompt, made, running.left_out)
+        trace = trace_of(running.job.choices[0], running.asker, self.served.template)
+        return self.store.reply(running.message_id, text, running.prompt, made, running.left_out, trace)
 
 
 def reply_routes(replies: PageReplies) -> APIRouter:
@@ -171,14 +174,15 @@ def reply_routes(replies: PageReplies) -> APIRouter:
         return facts | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
 
     @router.post("/replies")
-    async def reply(wanted: ReplyBody) -> Response:
+    async def reply(wanted: ReplyBody, request: Request) -> Response:
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
         sampling = await run_in_threadpool(wanted.sampling, served.reader)
         prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(served.chat_ids, prompt)
         reasoning = reasoning_of(served.replier.tokenizer, ids)
         job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
-        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling, reasoning)
+        asker = await asker_of(request, served.name)
+        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling, asker, reasoning)
         replies.begin(running)
         return EventStream(_events(store, running), served.worker, job)
 

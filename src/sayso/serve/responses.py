@@ -183,7 +183,7 @@ def response_routes(served: ServedModel) -> APIRouter:
         served.adapter(asked.model)  # before any other error in the body
         chat, wording = asked.chat()
         prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto", wording=wording)
-        job = await served.speak([prompt], terms)
+        job = await served.speak([prompt], terms, request)
         response = new_response(terms.adapter or served.name, terms.sampling, _echoed(asked))
         output = Output(response, reported_logprobs(served, chat), job.choices[0], tools, terms.reasoning)
         if asked.stream:

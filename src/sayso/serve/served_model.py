@@ -4,6 +4,7 @@ Counting and checking happen before a request is queued, so that a prompt withou
 numbers; generation happens in the engine's thread.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
 
 from sayso.base.errors import nearest
 from sayso.model.score import score_head
@@ -26,6 +28,7 @@ from sayso.sample.request import Request
 from sayso.sample.sampling import seeded
 from sayso.serve.choice import Choice, SilentChoice
 from sayso.serve.errors import ApiError, naming
+from sayso.serve.recording import Asker, Expected, Recorder, Speaker, asker_of
 from sayso.serve.terms import Reader, ReplyTerms, check_least, sampling_defaults
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.text.document import Message, Messages
@@ -42,6 +45,8 @@ class ServedModel:
     name: str
     fingerprint: str
     worker: Worker
+    recorder: Recorder | None = None
+    """Stores the replies to the API's requests; they are not stored without it."""
 
     def __post_init__(self) -> None:
         sampling_defaults(self.replier.tokenizer)  # invalid ones are an error at the start, not of each request
@@ -150,9 +155,18 @@ class ServedModel:
         count = count or (lambda turns: len(self.replier.prompt_ids(turns)))
         return fit_window(messages, count, self.context, reserve)
 
-    async def speak(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> EngineJob:
+    @cached_property
+    def template(self) -> str | None:
+        """A hash of the chat template; None without one."""
+        source = self.replier.tokenizer.chat_template
+        return None if source is None else hashlib.sha256(source.encode()).hexdigest()
+
+    async def speak(
+        self, prompts: Sequence[Sequence[int]], terms: ReplyTerms, asked: HttpRequest | None = None
+    ) -> EngineJob:
         """Queue `terms.n` replies to each prompt, numbered prompt by prompt; with a seed each of them is different.
 
+        `asked` is the API's request that they answer, with which they are recorded.
         Raises `ApiError` 429 if too many requests wait, 503 if the server is shutting down, and `UserError` for an
         unsupported grammar.
         """
@@ -160,8 +174,17 @@ class ServedModel:
             text = f"'{self.name}' is a reward model, which generates no text; use /v1/score or /v1/rerank."
             raise ApiError(400, text, "invalid_value", "model")
         choices = await run_in_threadpool(self._choices, prompts, terms)
+        if self.recorder is not None and asked is not None and not terms.prompt_only:
+            self._follow(self.recorder, choices, terms, await asker_of(asked, terms.adapter or self.name))
         with self._door():
             return self.worker.submit(choices)
+
+    def _follow(self, recorder: Recorder, choices: Sequence[Choice], terms: ReplyTerms, asker: Asker) -> None:
+        """Record replies when they end."""
+        speaker = Speaker(terms.adapter or self.name, self.fingerprint, self.template)
+        for choice in choices:
+            turns = terms.turns or [{"role": "text", "content": self.replier.tokenizer.decode(choice.request.prompt)}]
+            recorder.follow(choice, Expected(speaker, asker, turns, terms.reasoning))
 
     def _choices(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> list[Choice]:
         tokenizer, choices = self.replier.tokenizer, list[Choice]()

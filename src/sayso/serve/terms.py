@@ -49,6 +49,8 @@ class ReplyTerms:
     """Whether the reply may contain tool calls."""
     reasoning: Reasoning = "none"
     """Whether the reply may begin with reasoning."""
+    turns: Sequence[Mapping[str, Any]] = ()
+    """The conversation to reply to, beginning with its tools if it has any; empty for raw prompts."""
     prompt_only: bool = False
     """Whether only the prompt is read (a length of 0): the reply is empty."""
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sayso.feedback.store import Opinion, Store, StoredMessage
+from sayso.feedback.ratings import Opinion
+from sayso.feedback.store import Store, StoredMessage
 from sayso.reply.reasoning import split_reasoning
 from sayso.serve.markdown import to_html
 

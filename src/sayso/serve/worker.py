@@ -264,6 +264,10 @@ class Worker:
             if not job.left:
                 self._open.discard(job)
             job.pieces.put_nowait(piece)
+            if not isinstance(piece, Exception) and piece.finish:
+                choice = job.choices[piece.index]
+                if choice.ended is not None:
+                    choice.ended(choice)
 
 
 def _run(future: "Future[Any]", function: Callable[[], Any]) -> None:

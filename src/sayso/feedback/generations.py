@@ -1,0 +1,82 @@
+"""Replies that no page shows, such as the API's: takes what was asked and replied, stores it like any other reply.
+
+Such a reply is a message without a parent, so that it can be rated and flagged, but is part of no branch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sql
+
+from sayso.feedback.prompts import keep_prompt
+from sayso.feedback.storable import storable
+from sayso.feedback.store import Generation, Store, title_of
+from sayso.feedback.tables import conversations, messages, now
+from sayso.feedback.traces import Trace, keep_trace, read_trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedReply:
+    """A reply to record, with what it answers."""
+
+    conversation: str | int
+    """The id of a conversation of the page, or the key of one of the API, which is created if it is new."""
+    user: str | None = None
+    """Who asked, if the conversation is new."""
+    prompt: Sequence[Mapping[str, Any]]
+    """The turns that it answers."""
+    content: str
+    generation: Generation
+    trace: Trace
+
+
+class Generations:
+    """The recorded replies of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+
+    def record(self, replies: Sequence[RecordedReply]) -> list[int]:
+        """Store replies, all or none; return their ids, by which they can be rated."""
+        with self._engine.execution_options(writes=True).begin() as connection:
+            return [_record(connection, reply) for reply in replies]
+
+    def trace(self, message_id: int) -> Trace | None:
+        """Return the trace of a reply of the page or the API; None if it was stored without one."""
+        with self._engine.begin() as connection:
+            return read_trace(connection, message_id)
+
+
+def _record(connection: sql.Connection, reply: RecordedReply) -> int:
+    talk = reply.conversation
+    if isinstance(talk, str):
+        talk = _conversation(connection, talk, reply)
+    row: dict[str, Any] = {"conversation_id": talk, "role": "assistant", "content": storable(reply.content)}
+    row |= {name: getattr(reply.generation, name) for name in Generation.__dataclass_fields__}
+    row |= {"prompt_id": keep_prompt(connection, talk, reply.prompt), "left_out": 0, "created_at": now()}
+    made: int = connection.execute(messages.insert().values(row).returning(messages.c.id)).scalar_one()
+    keep_trace(connection, talk, made, reply.trace)
+    return made
+
+
+def _conversation(connection: sql.Connection, key: str, reply: RecordedReply) -> int:
+    """Return the id of the API's conversation with a key; another process may create it at the same time."""
+    at = now()
+    said = next((turn["content"] for turn in reply.prompt if turn["role"] in ("user", "text")), "")
+    row = {"key": key, "user": storable(reply.user), "title": title_of(storable(said))}
+    row |= {"created_at": at, "updated_at": at}
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as of_postgresql
+
+        added = of_postgresql(conversations).values(row)
+        return _id(connection, added.on_conflict_do_update(index_elements=["key"], set_={"updated_at": at}))
+    from sqlalchemy.dialects.sqlite import insert as of_sqlite
+
+    kept = of_sqlite(conversations).values(row)
+    return _id(connection, kept.on_conflict_do_update(index_elements=["key"], set_={"updated_at": at}))
+
+
+def _id(connection: sql.Connection, kept: Any) -> int:
+    found: int = connection.execute(kept.returning(conversations.c.id)).scalar_one()
+    return found
