@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
@@ -93,6 +94,32 @@ def _served(replier: Any, where: Path) -> Iterator[str]:
 def served() -> Callable[[Any, Path], AbstractContextManager[str]]:
     """Serve a model over HTTP."""
     return _served
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a place without a store: a file, or a schema of its own in PostgreSQL."""
+    given = os.environ.get("SAYSO_TEST_POSTGRES")  # the address of an empty database that may be written
+    if request.param == "sqlite":
+        return str(tmp_path / "store.sqlite")
+    if not given:
+        pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
+    schema = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    engine = sql.create_engine(given)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    engine.dispose()
+    address = sql.make_url(given).update_query_dict({"options": f"-csearch_path={schema}"})
+    return address.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def store(store_address: str) -> Iterator[Store]:
+    """An empty store, in each kind of database."""
+    kept = Store(store_address)
+    yield kept
+    kept.close()
 
 
 @pytest.fixture(scope="session")
