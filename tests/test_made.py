@@ -118,6 +118,7 @@ ROWS = (
     Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
     Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),
     Row("gather", "", ("life/data/feedback", "life/store.sqlite"), ("life/data/feedback",)),
+    Row("forget", "--user nobody", ("life/store.sqlite",), finishes=False),  # which takes a store
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
 )

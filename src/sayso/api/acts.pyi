@@ -549,6 +549,7 @@ class Acts:
         queue: int = ...,
         grace: int = ...,
         log_requests: bool = ...,
+        record: Literal["off", "sampled", "all"] = ...,
         store: str | None = ...,
         device: str | None = ...,
     ) -> None:
@@ -584,6 +585,16 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Turn collected ratings into training data."""
+    def forget(
+        self,
+        *,
+        user: str | None = ...,
+        conversation: int | None = ...,
+        older_than: str | None = ...,
+        dry_run: bool = ...,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Remove a person's data, or old data, from the store."""
     def verify(
         self,
         *,

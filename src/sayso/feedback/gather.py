@@ -17,6 +17,7 @@ from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
 from sayso.feedback.database import is_in_memory, store_file
+from sayso.feedback.origins import ORIGINS, origins
 from sayso.feedback.ratings import Rating
 from sayso.feedback.store import Store
 
@@ -78,7 +79,7 @@ def gather(ratings: Sequence[Rating]) -> Gathered:
 
 
 def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[str, Any]:
-    """Write chat, pairs and ratings.jsonl and manifest.json into a folder; return the manifest.
+    """Write chat, pairs, ratings and origins.jsonl and manifest.json into a folder; return the manifest.
 
     The same ratings give the same bytes.
     """
@@ -86,6 +87,9 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
     with made_folder(folder) as part:
         for name, rows in files.items():
             write_jsonl(part / name, rows)
+        digests = {name: sha256(part / name) for name in files}
+        used = [rating.conversation_id for rating in ratings if rating.conversation_id is not None]
+        write_jsonl(part / ORIGINS, origins(folder, digests, used))
         manifest = {
             "source": _SOURCE,
             "ratings": len(ratings),
@@ -97,7 +101,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
             "single_ratings": len(gathered.ratings),
             "made_of": gathered.made_of,
             "left_out": gathered.left_out,
-            "files": {name: sha256(part / name) for name in files},
+            "files": digests,
         }
         write_json(part / "manifest.json", manifest, sealed=True)
     return manifest

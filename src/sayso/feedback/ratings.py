@@ -37,6 +37,11 @@ class Rating:
     annotator: str | None = None
     source: str = "person"
     confidence: float | None = None
+    conversation_id: int | None = None
+
+
+_OWN = tuple(name for name in Rating.__dataclass_fields__ if name not in ("snapshot", "conversation_id"))
+"""Fields of a rating that are columns of its own."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,10 @@ def read_ratings(connection: sql.Connection, condition: sql.ColumnElement[bool],
     reply, other = messages.alias("reply"), messages.alias("other")
     joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
     joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)
-    own = [ratings.c[name] for name in (*Rating.__dataclass_fields__, "position") if name != "snapshot"]
+    own = [ratings.c[name] for name in (*_OWN, "position")]
     judged = [table.c[name].label(f"{table.name}_{name}") for table in (reply, other) for name in _JUDGED.values()]
-    query = sql.select(*own, reply.c.prompt_id, reply.c.left_out, *judged).select_from(joined).where(condition)
+    about = [reply.c[name] for name in ("conversation_id", "prompt_id", "left_out")]
+    query = sql.select(*own, *about, *judged).select_from(joined).where(condition)
     found = []
     for row in connection.execute(query.order_by(ratings.c.id)).mappings():
         snapshot: dict[str, Any] = {"prompt": prompt_of(known, row)}
@@ -80,7 +86,7 @@ def read_ratings(connection: sql.Connection, condition: sql.ColumnElement[bool],
         if row["kind"] == "choice":
             snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in _JUDGED.items()}
             snapshot["position"] = row["position"]
-        fields = {name: row[name] for name in Rating.__dataclass_fields__ if name != "snapshot"}
+        fields = {name: row[name] for name in (*_OWN, "conversation_id")}
         found.append(Rating(**fields, snapshot=snapshot))
     return found
 
@@ -88,9 +94,8 @@ def read_ratings(connection: sql.Connection, condition: sql.ColumnElement[bool],
 def read_opinions(connection: sql.Connection, message_ids: Sequence[int]) -> dict[int, Opinion]:
     """Return the current ratings of those of some replies that were rated."""
     query = sql.select(ratings.c.message_id, ratings.c.kind, ratings.c.value, ratings.c.text)
-    query = query.where(ratings.c.message_id.in_(message_ids), ratings.c.kind.in_(("thumb", "edit"))).order_by(
-        ratings.c.id
-    )
+    query = query.where(ratings.c.message_id.in_(message_ids), ratings.c.kind.in_(("thumb", "edit")))
+    query = query.order_by(ratings.c.id)
     found: dict[int, Opinion] = {}
     for message_id, kind, value, text in connection.execute(query):
         old = found.get(message_id, Opinion())

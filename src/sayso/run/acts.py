@@ -75,6 +75,7 @@ COMMANDS = (
     Command("rollback", "Let an alias name the model before again.", place="alias", act="promote.rollback"),
     Command("aliases", "Show which model each alias named, and since when.", act="promote.list_aliases"),
     Command("gather", "Turn collected ratings into training data."),
+    Command("forget", "Remove a person's data, or old data, from the store."),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
 )

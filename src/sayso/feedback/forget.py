@@ -1,0 +1,105 @@
+"""Removal of people's data from a store: takes a user, a conversation or an age; returns what was removed.
+
+Everything that belongs to a conversation is deleted with it. On SQLite the bytes are overwritten, too.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sql
+
+from sayso.feedback.store import Store
+from sayso.feedback.tables import (
+    canary,
+    candidates,
+    cases,
+    conversations,
+    flags,
+    generations,
+    messages,
+    ratings,
+    signals,
+    triage,
+    turns,
+)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was removed."""
+
+    counts: dict[str, int]
+    """Number of rows by table; tables without any are left out."""
+    conversations: list[int]
+    """Conversations that were removed, or of which a rating was."""
+
+
+def forget_user(store: Store, user: str, *, only_count: bool = False) -> Forgotten:
+    """Remove a user's conversations and ratings; what they triaged stays without their name."""
+    own = ratings.c.annotator == user
+    return _forget(store, conversations.c.user == user, own, triage.c.annotator == user, only_count)
+
+
+def forget_conversation(store: Store, conversation_id: int, *, only_count: bool = False) -> Forgotten:
+    """Remove one conversation of the page or the API."""
+    return _forget(store, conversations.c.id == conversation_id, sql.false(), sql.false(), only_count)
+
+
+def forget_older(store: Store, before: str, *, only_count: bool = False) -> Forgotten:
+    """Remove the conversations in which nothing was said since a time (UTC, ISO 8601)."""
+    return _forget(store, conversations.c.updated_at < before, sql.false(), sql.false(), only_count)
+
+
+def _forget(
+    store: Store,
+    which: sql.ColumnElement[bool],
+    given: sql.ColumnElement[bool],
+    triaged: sql.ColumnElement[bool],
+    only_count: bool,
+) -> Forgotten:
+    """Remove conversations and, elsewhere, some ratings, and the names of those who triaged."""
+    with store.engine.execution_options(writes=not only_count).begin() as connection:
+        talks = sql.select(conversations.c.id).where(which)
+        said = sql.select(messages.c.id).where(messages.c.conversation_id.in_(talks))
+        rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id).where(given)
+        touched = sorted({*connection.scalars(talks), *connection.scalars(rated)})
+        counts = {
+            table.name: connection.scalar(sql.select(sql.func.count()).select_from(table).where(owned)) or 0
+            for table, owned in _owned(talks, said, given)
+        }
+        if not only_count:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            connection.execute(ratings.delete().where(given))
+            connection.execute(triage.update().where(triaged).values(annotator=None))
+            connection.execute(canary.delete().where(canary.c.conversation.in_(_named(talks))))
+            connection.execute(conversations.delete().where(conversations.c.id.in_(talks)))
+    if store.engine.dialect.name == "sqlite" and not only_count:
+        with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return Forgotten({name: count for name, count in counts.items() if count}, touched)
+
+
+def _owned(
+    talks: sql.Select[Any], said: sql.Select[Any], given: sql.ColumnElement[bool]
+) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
+    """Return each table with the condition of the rows that go with some conversations."""
+    flagged = sql.select(flags.c.id).where(flags.c.message_id.in_(said))
+    by_message = [(table, table.c.message_id.in_(said)) for table in (generations, candidates, signals, flags)]
+    return [
+        (conversations, conversations.c.id.in_(talks)),
+        (messages, messages.c.id.in_(said)),
+        (turns, turns.c.conversation_id.in_(talks)),
+        (ratings, ratings.c.message_id.in_(said) | given),
+        *by_message,
+        (triage, triage.c.flag_id.in_(flagged)),
+        (cases, cases.c.message_id.in_(said) | cases.c.flag_id.in_(flagged)),
+        (canary, canary.c.conversation.in_(_named(talks))),
+    ]
+
+
+def _named(talks: sql.Select[Any]) -> Any:
+    """Return the names of conversations in the canary: the key of one of the API, else the id."""
+    name = sql.func.coalesce(conversations.c.key, sql.cast(conversations.c.id, sql.String))
+    return talks.with_only_columns(name)
