@@ -16,7 +16,7 @@ from sayso.base.files import read_json
 from sayso.base.life import Life
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.database import StoreError
-from sayso.feedback.gather import gather, gather_store
+from sayso.feedback.gather import gather, gather_store, summary
 from sayso.feedback.migrations import MIGRATIONS
 from sayso.feedback.ratings import Opinion, Rating
 from sayso.feedback.store import Generation, MissingError, Store
@@ -438,6 +438,28 @@ def test_a_pair_with_an_empty_side_is_left_out(store: Store) -> None:
     reply, silent = ask(store, "Hello", "Hi", " ")
     store.choose(reply, silent)
     assert gathered(store) == ([], [])
+
+
+def test_personal_data_is_redacted_before_training(store: Store, store_address: str, tmp_path: Path) -> None:
+    """With counts; a pair that differs in nothing else is left out; on request the text is as it was said."""
+    first, second = ask(store, "Who is ann@firm.io?", "It is ann@firm.io.", "It is bob@firm.io.")
+    store.choose(first, second)
+    store.thumb(first, 1)
+    [wrong] = ask(store, "Her phone?", "None.")
+    store.edit(wrong, "It is (212) 736-5000.")
+    manifest = gather_store(store_address, tmp_path / "redacted")
+    text = "".join((tmp_path / "redacted" / name).read_text() for name in manifest["files"])
+    assert "firm.io" not in text
+    assert "736" not in text
+    assert '"content": "Who is [email]?"' in text
+    assert '"chosen": "It is [phone]."' in text
+    assert manifest["redacted"] == {"email": 7, "phone": 2}
+    assert manifest["left_out"] == {"pair that differs only in personal data": 1}
+    assert manifest["pairs"] == 1
+    assert "redacted: 7 email, 2 phone." in summary(manifest, tmp_path)
+    kept = gather_store(store_address, tmp_path / "kept", redact=False)
+    assert (kept["redacted"], kept["pairs"]) == ({}, 2)
+    assert "ann@firm.io" in (tmp_path / "kept" / "pairs.jsonl").read_text()
 
 
 def test_a_thumb_alone_is_a_rating(store: Store) -> None:

@@ -582,6 +582,7 @@ class Acts:
     def gather(
         self,
         *,
+        redact: bool = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Turn collected ratings into training data."""

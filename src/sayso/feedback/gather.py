@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from sayso.feedback.database import is_in_memory, store_file
 from sayso.feedback.origins import ORIGINS, origins
 from sayso.feedback.ratings import Rating
 from sayso.feedback.store import Store
+from sayso.text.redact import redact_all
 
 _SOURCE = "feedback"
+_LABELS = frozenset({"role", "source"})  # fields of a row that nobody has said
 Key = tuple[str, str]  # prompt as JSON, and reply
 
 
@@ -36,11 +38,14 @@ class Gathered:
     """Number of rows by their kind and source."""
     left_out: dict[str, int]
     """Number of ratings left out, by reason."""
+    redacted: dict[str, int] = field(default_factory=dict)
+    """Number of places where personal data was replaced, by kind."""
 
 
-def gather_store(where: str | Path, folder: Path) -> dict[str, Any]:
+def gather_store(where: str | Path, folder: Path, *, redact: bool = True) -> dict[str, Any]:
     """Write the training data of every rating in a store, a file or a database URL, into a folder; return the manifest.
 
+    `redact`: replace personal data by its kind, such as `[email]`.
     Raises `UserError` for a store in memory, or that does not exist, and for an empty one if the folder has ratings.
     """
     if isinstance(where, str) and is_in_memory(where):
@@ -57,7 +62,8 @@ def gather_store(where: str | Path, folder: Path) -> dict[str, Any]:
     with closing(Store(where)) as store:
         ratings = store.ratings()
     _check_not_emptied(len(ratings), folder)
-    return write(gather(ratings), ratings, folder)
+    made = gather(ratings)
+    return write(redacted(made) if redact else made, ratings, folder)
 
 
 def gather(ratings: Sequence[Rating]) -> Gathered:
@@ -75,6 +81,20 @@ def gather(ratings: Sequence[Rating]) -> Gathered:
     made_of += Counter(f"pairs from {kind}" for kind, _ in pairs)
     return Gathered(
         [row for _, row in conversations], [row for _, row in pairs], single, dict(sorted(made_of.items())), left_out
+    )
+
+
+def redacted(made: Gathered) -> Gathered:
+    """Return training data without personal data; a pair that differs in nothing else is left out."""
+    counts, left_out = Counter[str](), Counter(made.left_out)
+    conversations, pairs, ratings = (
+        [redact_all(row, counts, _LABELS) for row in rows] for rows in (made.conversations, made.pairs, made.ratings)
+    )
+    kept = [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
+    left_out["pair that differs only in personal data"] = len(pairs) - len(kept)
+    found = dict(sorted((+counts).items()))
+    return replace(
+        made, conversations=conversations, pairs=kept, ratings=ratings, left_out=dict(+left_out), redacted=found
     )
 
 
@@ -101,6 +121,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
             "single_ratings": len(gathered.ratings),
             "made_of": gathered.made_of,
             "left_out": gathered.left_out,
+            "redacted": gathered.redacted,
             "files": digests,
         }
         write_json(part / "manifest.json", manifest, sealed=True)
@@ -111,11 +132,13 @@ def summary(manifest: dict[str, Any], folder: Path) -> str:
     """Return what was gathered as one sentence."""
     parts = "; ".join(f"{count} {name}" for name, count in manifest["made_of"].items())
     left = "; ".join(f"{count} {name}" for name, count in manifest["left_out"].items())
+    hidden = ", ".join(f"{count} {name}" for name, count in manifest["redacted"].items())
     text = (
         f"Gathered {_count(manifest['conversations'], 'conversation')} and {_count(manifest['pairs'], 'pair')} "
         f"from {_count(manifest['ratings'], 'rating')} into {folder}"
     )
-    return text + (f" ({parts})" if parts else "") + (f"; left out: {left}" if left else "") + "."
+    text += (f" ({parts})" if parts else "") + (f"; left out: {left}" if left else "")
+    return text + (f"; redacted: {hidden}" if hidden else "") + "."
 
 
 def _check_not_emptied(ratings: int, folder: Path) -> None:

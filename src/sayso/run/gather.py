@@ -15,6 +15,8 @@ from sayso.base.ranges import Options
 class Gather(Options):
     """Options of `sayso gather`."""
 
+    redact: bool = True
+    """Replace email addresses, phone, card and account numbers, IP addresses, national ids and keys by their kind."""
     life: Path = Path("life")
     """Folder of the life."""
     store: str | None = None
@@ -32,6 +34,6 @@ def gather(options: Gather) -> dict[str, Any]:
 
     life = Life(options.life)
     folder = life.data("feedback")
-    manifest = gather_store(options.store or life.store, folder)
+    manifest = gather_store(options.store or life.store, folder, redact=options.redact)
     say(summary(manifest, folder))
     return manifest
