@@ -15,7 +15,12 @@ import sqlalchemy as sql
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
+from sayso.feedback.aliases import Aliases
+from sayso.feedback.generations import Generations, RecordedReply
+from sayso.feedback.ratings import Rater
 from sayso.feedback.store import Generation, Store
+from sayso.feedback.tables import canary, candidates, cases, flags, now, signals, triage
+from sayso.feedback.traces import Trace
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: the cores are shared
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
@@ -120,6 +125,51 @@ def store(store_address: str) -> Iterator[Store]:
     kept = Store(store_address)
     yield kept
     kept.close()
+
+
+@pytest.fixture
+def fill() -> Callable[[Store, str, str], list[int]]:
+    """Leave every kind of row about a user's conversation of the page, and one of the API; return their numbers."""
+    return _fill
+
+
+def _fill(store: Store, user: str, secret: str) -> list[int]:
+    made = Generation("tuned", "0123456789ab", {"temperature": 0.8, "seed": 7}, "stop", 5, 3, 0.1)
+    talk = store.new_conversation(user)
+    said = store.say(talk.id, f"My secret is {secret}")
+    prompt = store.prompt(said.id)
+    trace = Trace(route="page", prompt_ids=[1], completion_ids=[2], logprobs=[-1.0])
+    shown = store.reply(said.id, f"So it is {secret}", prompt, made, trace=trace).id
+    other = store.reply(said.id, "I see.", prompt, made, trace=trace).id
+    store.edit(shown, f"{secret} it is", by=Rater(user))
+    store.choose(shown, other)
+    [hidden] = Generations(store).record(
+        [RecordedReply(conversation=user, user=user, prompt=prompt, content=secret, generation=made, trace=trace)]
+    )
+    store.thumb(hidden, 1)
+    assigned = Aliases(store).assign("stable", "tuned", "0" * 12)
+    api = store.message(hidden).conversation_id
+    with store.engine.execution_options(writes=True).begin() as connection:
+        for message in (shown, hidden):
+            at = {"message_id": message, "created_at": now()}
+            connection.execute(candidates.insert().values(at | {"set_id": "s", "purpose": "shown", "policy": "stable"}))
+            connection.execute(signals.insert().values(at | {"kind": "copied"}))
+            flag = flags.insert().values(at | {"detector": "loop", "version": "1", "detail": secret})
+            flagged = connection.execute(flag.returning(flags.c.id)).scalar_one()
+            row = {"flag_id": flagged, "state": "real", "annotator": user, "created_at": now()}
+            connection.execute(triage.insert().values(row))
+            case = {
+                "flag_id": flagged,
+                "digest": f"{user} {message}",
+                "detector": "loop",
+                "prompt": prompt,
+                "reply": secret,
+            }
+            connection.execute(cases.insert().values(at | case | {"state": "open"}))
+        for name in (str(talk.id), user):
+            row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
+            connection.execute(canary.insert().values(row | {"created_at": now()}))
+    return [talk.id, api]
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Removal of a person's data: all of it, nothing else, and the names of what was made with it."""
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,54 +11,18 @@ from sayso.base.files import write_json
 from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.feedback.aliases import Aliases
 from sayso.feedback.forget import forget_conversation, forget_older, forget_user
 from sayso.feedback.gather import gather_store
-from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.origins import made_with
 from sayso.feedback.ratings import Rater
-from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import canary, candidates, cases, flags, metadata, now, signals, triage
-from sayso.feedback.traces import Trace
+from sayso.feedback.store import Store
+from sayso.feedback.tables import metadata, triage
 
-MADE = Generation("tuned", "0123456789ab", {"temperature": 0.8, "seed": 7}, "stop", 5, 3, 0.1)
+Fill = Callable[[Store, str, str], list[int]]
 OWNED = (
     *("conversations", "turns", "messages", "generations", "candidates", "ratings", "signals", "flags", "triage"),
     *("cases", "canary"),
 )
-
-
-def fill(store: Store, user: str, secret: str) -> list[int]:
-    """Leave every kind of row about a conversation of the page and one of the API; return the conversations."""
-    talk = store.new_conversation(user)
-    said = store.say(talk.id, f"My secret is {secret}")
-    prompt = store.prompt(said.id)
-    trace = Trace(route="page", prompt_ids=[1], completion_ids=[2], logprobs=[-1.0])
-    shown = store.reply(said.id, f"So it is {secret}", prompt, MADE, trace=trace).id
-    other = store.reply(said.id, "I see.", prompt, MADE, trace=trace).id
-    store.edit(shown, f"{secret} it is", by=Rater(user))
-    store.choose(shown, other)
-    [hidden] = Generations(store).record(
-        [RecordedReply(conversation=user, user=user, prompt=prompt, content=secret, generation=MADE, trace=trace)]
-    )
-    store.thumb(hidden, 1)
-    assigned = Aliases(store).assign("stable", "tuned", "0" * 12)
-    api = store.message(hidden).conversation_id
-    with store.engine.execution_options(writes=True).begin() as connection:
-        for message in (shown, hidden):
-            at = {"message_id": message, "created_at": now()}
-            connection.execute(candidates.insert().values(at | {"set_id": "s", "purpose": "shown", "policy": "stable"}))
-            connection.execute(signals.insert().values(at | {"kind": "copied"}))
-            flag = flags.insert().values(at | {"detector": "loop", "version": "1", "detail": secret})
-            flagged = connection.execute(flag.returning(flags.c.id)).scalar_one()
-            row = {"flag_id": flagged, "state": "real", "annotator": user, "created_at": now()}
-            connection.execute(triage.insert().values(row))
-            case = {"flag_id": flagged, "digest": f"{message}", "detector": "loop", "prompt": prompt, "reply": secret}
-            connection.execute(cases.insert().values(at | case | {"state": "open"}))
-        for name in (str(talk.id), user):
-            row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
-            connection.execute(canary.insert().values(row | {"created_at": now()}))
-    return [talk.id, api]
 
 
 def rows(store: Store) -> dict[str, list[Any]]:
@@ -66,7 +31,7 @@ def rows(store: Store) -> dict[str, list[Any]]:
         return {name: [tuple(row) for row in connection.execute(metadata.tables[name].select())] for name in OWNED}
 
 
-def test_a_user_is_forgotten_and_no_one_else(store: Store) -> None:
+def test_a_user_is_forgotten_and_no_one_else(store: Store, fill: Fill) -> None:
     """Of every table; the counts are those of the rows that are gone."""
     fill(store, "ann", "XYZZY1")
     before = rows(store)
@@ -86,7 +51,7 @@ def forget_counts(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> 
     return {name: len(after[name]) - len(before[name]) for name in OWNED}
 
 
-def test_what_a_rater_said_elsewhere_is_forgotten(store: Store) -> None:
+def test_what_a_rater_said_elsewhere_is_forgotten(store: Store, fill: Fill) -> None:
     """Their ratings go, and what they triaged has no name."""
     talk, _ = fill(store, "ann", "XYZZY1")
     [reply] = [turn.id for turn in store.branch(talk) if turn.role == "assistant"]
@@ -99,7 +64,7 @@ def test_what_a_rater_said_elsewhere_is_forgotten(store: Store) -> None:
     assert len(rows(store)["triage"]) == 2
 
 
-def test_a_conversation_is_forgotten(store: Store) -> None:
+def test_a_conversation_is_forgotten(store: Store, fill: Fill) -> None:
     """Of the page or the API, by its number."""
     page, api = fill(store, "ann", "XYZZY1")
     gone = forget_conversation(store, page)
@@ -110,7 +75,7 @@ def test_a_conversation_is_forgotten(store: Store) -> None:
     assert not any(rows(store).values())
 
 
-def test_old_conversations_are_forgotten(store: Store) -> None:
+def test_old_conversations_are_forgotten(store: Store, fill: Fill) -> None:
     """By the time of their last message."""
     old = fill(store, "ann", "XYZZY1")
     with store.engine.execution_options(writes=True).begin() as connection:
@@ -120,7 +85,7 @@ def test_old_conversations_are_forgotten(store: Store) -> None:
     assert [row[0] for row in rows(store)["conversations"]] == new
 
 
-def test_no_bytes_are_left_in_the_file(tmp_path: Path) -> None:
+def test_no_bytes_are_left_in_the_file(fill: Fill, tmp_path: Path) -> None:
     """Of SQLite, whose free pages keep what was deleted unless it is overwritten."""
     path = tmp_path / "store.sqlite"
     with closing(Store(path)) as store:
@@ -131,7 +96,7 @@ def test_no_bytes_are_left_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Life:
+def life(fill: Fill, tmp_path: Path) -> Life:
     """A life whose models were made with gathered ratings of conversation 1, or not, or from such a model."""
     life = Life(tmp_path / "life")
     with closing(Store(life.store)) as store:
@@ -158,7 +123,7 @@ def test_the_data_and_models_made_with_a_conversation_are_named(life: Life) -> N
     assert made_with(life, [99]) == ([], [])
 
 
-def test_models_are_named_after_other_data_was_gathered(life: Life) -> None:
+def test_models_are_named_after_other_data_was_gathered(life: Life, fill: Fill) -> None:
     """The data is then without the conversation, the models are not."""
     with closing(Store(life.store)) as store:
         forget_user(store, "ann")

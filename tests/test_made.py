@@ -118,6 +118,8 @@ ROWS = (
     Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
     Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),
     Row("gather", "", ("life/data/feedback", "life/store.sqlite"), ("life/data/feedback",)),
+    Row("store export", "there/store.jsonl", ("there/store.jsonl",), finishes=False),  # which takes a store
+    Row("store import", "there/pairs.jsonl", ("life/store.sqlite",), finishes=False),  # which takes an exported one
     Row("forget", "--user nobody", ("life/store.sqlite",), finishes=False),  # which takes a store
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),

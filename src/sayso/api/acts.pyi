@@ -586,6 +586,21 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Turn collected ratings into training data."""
+    def store_export(
+        self,
+        to: str | PathLike[str],
+        *,
+        replace: bool = ...,
+        store: str | None = ...,
+    ) -> Written:
+        """Export the whole store to a file."""
+    def store_import(
+        self,
+        file: str | PathLike[str],
+        *,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Import an exported store."""
     def forget(
         self,
         *,

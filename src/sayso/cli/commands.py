@@ -18,7 +18,7 @@ from sayso.run.acts import COMMANDS, Act, Command
 
 # `--empty-sources` would be redundant
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-_GROUPS = {"tokenizer": "Train a tokenizer, or compare kinds of tokenizers."}
+_GROUPS = {"tokenizer": "Train a tokenizer, or compare kinds of tokenizers.", "store": "Export or import the store."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:

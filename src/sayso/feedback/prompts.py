@@ -37,7 +37,7 @@ def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequen
         kept -= 1
     for turn, digest in zip(prompt[kept:], digests[kept + 1 :], strict=True):
         row = {"conversation_id": conversation_id, "parent_id": last, "digest": digest}
-        row |= {"role": turn["role"], "content": turn["content"], "extra": _extra(turn) or sql.null()}
+        row |= {"role": turn["role"], "content": turn["content"], "extra": _extra(turn) or None}
         last = connection.execute(turns.insert().values(row).returning(turns.c.id)).scalar_one()
     assert last is not None
     return last

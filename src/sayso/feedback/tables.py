@@ -61,7 +61,7 @@ turns = sql.Table(
     sql.Column("digest", sql.String(64), nullable=False),  # of this turn and all previous ones
     sql.Column("role", sql.String(16), nullable=False),
     sql.Column("content", sql.Text, nullable=False),
-    sql.Column("extra", sql.JSON),  # the turn's other fields, such as tool_calls
+    sql.Column("extra", sql.JSON(none_as_null=True)),  # the turn's other fields, such as tool_calls
     sql.Index("turns_by_digest", "conversation_id", "digest"),
     sqlite_autoincrement=True,
 )
@@ -80,7 +80,7 @@ messages = sql.Table(
     sql.Column("left_out", sql.Integer),  # how many of the first turns did not fit
     sql.Column("model", sql.Text),
     sql.Column("fingerprint", sql.String(64)),
-    sql.Column("sampling", sql.JSON),
+    sql.Column("sampling", sql.JSON(none_as_null=True)),
     sql.Column("finish", sql.String(16)),
     sql.Column("prompt_tokens", sql.Integer),
     sql.Column("completion_tokens", sql.Integer),
@@ -219,7 +219,7 @@ aliases = sql.Table(
     sql.Column("fingerprint", sql.String(64), nullable=False),
     sql.Column("kind", sql.String(16), nullable=False),  # promoted, overridden, rolled back
     sql.Column("reason", sql.Text),  # of a person who overrode the gate or rolled back
-    sql.Column("evidence", sql.JSON),  # what the gate found
+    sql.Column("evidence", sql.JSON(none_as_null=True)),  # what the gate found
     _created(),
     sqlite_autoincrement=True,
 )

@@ -75,6 +75,8 @@ COMMANDS = (
     Command("rollback", "Let an alias name the model before again.", place="alias", act="promote.rollback"),
     Command("aliases", "Show which model each alias named, and since when.", act="promote.list_aliases"),
     Command("gather", "Turn collected ratings into training data."),
+    Command("store export", "Export the whole store to a file.", place="to", act="export_store"),
+    Command("store import", "Import an exported store.", place="file", act="import_store"),
     Command("forget", "Remove a person's data, or old data, from the store."),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
