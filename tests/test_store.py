@@ -238,7 +238,10 @@ NEW = {
 }
 """Columns that came with generations, flags and keys, and the tables and indexes."""
 NEW_TABLES = ("canary", "cases", "triage", "flags", "signals", "candidates", "generations", "keys")
-NEW_INDEXES = ("ix_conversations_user", "ix_conversations_key", "ix_messages_prompt_id", "ix_ratings_rejected_id")
+NEW_INDEXES = (
+    *("ix_conversations_user", "ix_conversations_key", "ix_messages_prompt_id", "ix_ratings_rejected_id"),
+    *("conversations_listed", "messages_by_conversation"),
+)
 OLD = sql.MetaData()
 metadata.tables["migrations"].to_metadata(OLD)
 for table, gone, added in (
@@ -273,6 +276,7 @@ def test_a_store_without_generations_is_migrated(store: Store, store_address: st
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for index in NEW_INDEXES:
             connection.exec_driver_sql(f"DROP INDEX {index}")
+        connection.exec_driver_sql("CREATE INDEX ix_messages_conversation_id ON messages (conversation_id)")
         for table, columns in NEW.items():
             for column in columns:
                 connection.exec_driver_sql(f'ALTER TABLE {table} DROP COLUMN "{column}"')

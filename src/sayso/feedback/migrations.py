@@ -56,6 +56,7 @@ def _add_generations(connection: sql.Connection) -> None:
         _add_column(connection, column)
     for column in (ratings.c.annotator, ratings.c.source, ratings.c.confidence):
         _add_column(connection, column)
+    connection.exec_driver_sql("DROP INDEX IF EXISTS ix_messages_conversation_id")  # another one begins with it
     for table in (conversations, messages, ratings):
         for index in table.indexes:
             index.create(connection, checkfirst=True)

@@ -221,9 +221,9 @@ class Store:
     def ratings(self) -> list[Rating]:
         """Return all ratings in the order of creation. Raises `UserError` for a damaged one."""
         with self.engine.begin() as connection:
-            return [
-                checked(one) for one in read_ratings(connection, sql.true(), turns_by_id(connection, turns.select()))
-            ]
+            rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id)
+            known = turns_by_id(connection, turns.select().where(turns.c.conversation_id.in_(rated)))
+            return [checked(one) for one in read_ratings(connection, sql.true(), known)]
 
     def count_ratings(self) -> int:
         """Return the number of ratings."""

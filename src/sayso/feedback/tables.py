@@ -48,6 +48,13 @@ conversations = sql.Table(
     sql.Column("updated_at", sql.String(32), nullable=False, index=True),
     sql.Column("user", sql.Text, index=True),  # as the API's client names it, or the name of the key
     sql.Column("key", sql.String(64), index=True, unique=True),
+    sql.Index(  # for the list on the page, which must not read those of the API
+        "conversations_listed",
+        "updated_at",
+        "id",
+        sqlite_where=sql.text("head_id IS NOT NULL"),
+        postgresql_where=sql.text("head_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,  # the id of a deleted conversation is never reused
 )
 # The prompts of replies; they may contain an edit that was removed later. Each prompt is a chain of turns, from the
@@ -70,7 +77,7 @@ messages = sql.Table(
     "messages",
     metadata,
     _id(),
-    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     sql.Column("parent_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),
     sql.Column("role", sql.String(16), nullable=False),
     sql.Column("content", sql.Text, nullable=False),
@@ -85,6 +92,7 @@ messages = sql.Table(
     sql.Column("prompt_tokens", sql.Integer),
     sql.Column("completion_tokens", sql.Integer),
     sql.Column("seconds", sql.Float),
+    sql.Index("messages_by_conversation", "conversation_id", "id"),
     sqlite_autoincrement=True,
 )
 # More about a reply: who asked, under which name, the tokens that the model read and wrote, and how likely the written
