@@ -2,6 +2,7 @@
 
 import math
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -271,13 +272,22 @@ def test_an_invalid_layout_is_refused(bad: dict) -> None:
 def test_minutes_are_converted_to_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as many minutes are twice as many steps; the speed is measured on real steps."""
     monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr(measure, "seconds_per_step", lambda *_, **__: 0.5)
+    measured = []
+
+    def half_a_second(*_: object, **options: float) -> float:
+        measured.append(options["measured"])
+        return 0.5
+
+    monkeypatch.setattr(measure, "seconds_per_step", half_a_second)
     device = Device("cpu", 1)
     given = (CONFIG, Batches(), Layout(1, 1), device)
     assert [steps_in_minutes(minutes, *given, recompute=False) for minutes in (1, 2)] == [120, 240]
+    assert measured == [pytest.approx(1.2), pytest.approx(2.4)]  # a fiftieth of the time
     monkeypatch.undo()
     monkeypatch.setattr(measure, "SECONDS", 0.0)
-    seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss, recompute=True)
+    began = time.perf_counter()
+    seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss, recompute=True, measured=0.5)
+    assert time.perf_counter() - began > 0.5
     assert 0 < seconds < 10
 
 

@@ -26,6 +26,7 @@ from sayso.train.schedule import Schedule
 
 _BatchT = TypeVar("_BatchT")
 STEPS, SECONDS = 4, 4.0  # minimum steps and time to measure; the result is their median, without the first (warm-up)
+SHARE = 0.02  # minimum share of a time budget to measure: other programs slow a few seconds more than many minutes
 SHAPES = {
     "cpu": ((1024, 1024, 1024), (512, 512, 512), (256, 4096, 256)),
     "cuda": ((8192, 8192, 8192), (4096, 4096, 4096), (16384, 4096, 4096)),
@@ -95,8 +96,12 @@ def seconds_per_step(
     *,
     recompute: bool = False,
     lora: LoRA | None = None,
+    measured: float = 0.0,
 ) -> float:
-    """Return the median seconds per step of a model of this shape, on the first batches of the run."""
+    """Return the median seconds per step of a model of this shape, on the first batches of the run.
+
+    Steps are measured for at least `measured` seconds.
+    """
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config).initialize(generator).to(device)
     if lora:
@@ -106,7 +111,7 @@ def seconds_per_step(
 
     def show(step: StepRecord) -> None:
         times.append(step.took)
-        if len(times) >= STEPS and step.seconds >= SECONDS:
+        if len(times) >= STEPS and step.seconds >= max(SECONDS, measured):
             raise _Enough
 
     state = State(model, make_optimizers(model, Rates()))
@@ -130,7 +135,7 @@ def steps_in_minutes(
     given = (config, layout.of(batches), loss, device.kind, layout.processes, layout.precision)
     try:
         with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
-            seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
+            seconds = seconds_per_step(*given, recompute=recompute, lora=lora, measured=SHARE * minutes * 60)
     except Interrupted:
         raise KeyboardInterrupt from None
     return max(1, round(minutes * 60 / seconds))
