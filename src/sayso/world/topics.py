@@ -74,8 +74,7 @@ SELF = (
             Are you like a person? Do you have a heart? Do you have hands? Do you have a face? Do you have a
             mother? Have you got a body? Do you live in a house? Do you sleep? Are you really alive? So are
             you a human? Tell me, are you a person? Am I talking to a human?
-            Is anybody there? Is someone there? Is there somebody? Is anyone behind this? Are you someone? Is a
-            person there?
+            Is anyone behind this? Are you someone? Is a person there?
             """),
         ("No, I am a small language model.", "No, I am not. I am a language model."),
         ("no i am", "i am not", "language model"),
