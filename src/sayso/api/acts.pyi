@@ -579,6 +579,42 @@ class Acts:
         store: str | None = ...,
     ) -> list[dict[str, Any]]:
         """Show which model each alias named, and since when."""
+    def flags_scan(
+        self,
+        *,
+        detector: str | Sequence[str] = ...,
+        endpoint: str | None = ...,
+        judge: str | None = ...,
+        key: str | None = ...,
+        store: str | None = ...,
+    ) -> dict[str, int]:
+        """Let detectors of misbehaviour look at new replies."""
+    def flags_list(
+        self,
+        *,
+        state: str = ...,
+        detector: str | None = ...,
+        limit: int = ...,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """List the flags of detectors."""
+    def flags_show(
+        self,
+        flag: int,
+        *,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Show a flag and its conversation."""
+    def flags_mark(
+        self,
+        marks: str | Sequence[str],
+        *,
+        reason: str | None = ...,
+        annotator: str | None = ...,
+        forbid: str | None = ...,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """Mark flags as real, false or fixed."""
     def gather(
         self,
         *,

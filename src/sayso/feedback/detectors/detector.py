@@ -46,6 +46,8 @@ class Detector:
     """Changes whenever the function may find something else, so that replies are scanned again."""
     finds: Callable[[Reply], object]
     """Returns what is wrong with a reply, as a few words or True; None, False or "" if nothing is."""
+    late: bool = False
+    """Whether it reads what the user said next, so that it has to see a reply again when that is new."""
 
     def found(self, reply: Reply) -> str | None:
         """Return what is wrong with a reply in a few words; None if nothing is."""

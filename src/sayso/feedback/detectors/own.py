@@ -59,7 +59,8 @@ def _load(given: str, endpoint: Endpoint | None) -> Detector:
         raise UserError(
             f"A detector's function needs a name of its own, of at most {_LONGEST_NAME} characters; got '{name}'."
         )
-    return Detector(name, sha256(_source(function).encode()).hexdigest()[:12], _safe(given, function))
+    text = _source(function)
+    return Detector(name, sha256(text.encode()).hexdigest()[:12], _safe(given, function), late=".next" in text)
 
 
 def _source(function: Callable[..., Any]) -> str:
