@@ -619,6 +619,8 @@ class Acts:
         self,
         *,
         redact: bool = ...,
+        eval_texts: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+        policy: str | None = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Turn collected ratings into training data."""

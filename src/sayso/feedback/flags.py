@@ -14,7 +14,8 @@ from sayso.base.errors import UserError, nearest
 from sayso.feedback.cases import FORBID, add_case, set_cases
 from sayso.feedback.detectors.detector import Detector, Reply
 from sayso.feedback.prompts import chain, prompt_of
-from sayso.feedback.store import UNSTORABLE, MissingError, Store
+from sayso.feedback.storable import storable
+from sayso.feedback.store import MissingError, Store
 from sayso.feedback.tables import flags, messages, now, triage, turns
 from sayso.reply.listed import tools_of
 
@@ -84,7 +85,7 @@ class Flags:
                 there = connection.scalar(sql.select(messages.c.id).where(messages.c.id == row["message_id"]))
                 if there is None or connection.scalar(sql.select(flags.c.id).where(*same)) is not None:
                     continue  # deleted meanwhile, or flagged before
-                clean = UNSTORABLE.sub("\ufffd", row["detail"])
+                clean = storable(row["detail"])
                 connection.execute(flags.insert().values({**row, "detail": clean, "created_at": now()}))
                 counts[row["detector"]] = counts.get(row["detector"], 0) + 1
         return counts
@@ -146,14 +147,14 @@ class Flags:
             for number in numbers:
                 flag = _one(connection, number)
                 row = {"flag_id": number, "state": state, "annotator": annotator, "created_at": now()}
-                row["reason"] = None if reason is None else UNSTORABLE.sub("\ufffd", reason)
+                row["reason"] = None if reason is None else storable(reason)
                 connection.execute(triage.insert().values(row))
                 if state == "real":
                     message = messages.select().where(messages.c.id == flag.message_id)
                     said = connection.execute(message).mappings().one()
                     prompt = prompt_of(chain(connection, said["prompt_id"]), said)
                     check, bad = (FORBID, forbid) if forbid is not None else (flag.detector, said["content"])
-                    add_case(connection, flag.message_id, number, check, prompt, UNSTORABLE.sub("\ufffd", bad))
+                    add_case(connection, flag.message_id, number, check, prompt, storable(bad))
                 else:
                     set_cases(connection, number, "fixed" if state == "fixed" else "retired")
             return [_one(connection, number) for number in numbers]
