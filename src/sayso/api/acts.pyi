@@ -561,6 +561,7 @@ class Acts:
         to: str = ...,
         gate: str | PathLike[str] | None = ...,
         reason: str | None = ...,
+        detector: str | Sequence[str] = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Let an alias name a model that has passed its gate."""

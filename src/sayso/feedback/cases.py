@@ -18,6 +18,8 @@ from sayso.feedback.tables import cases, now
 from sayso.judge.answers.text import normalized
 from sayso.reply.listed import tools_of
 
+CASES = "cases"
+"""Name of the task under which answers to cases are kept; whether they are good is decided when they are read."""
 FORBID = "forbid"
 """In place of a detector's name: the reply of the case must not be contained in another one."""
 
