@@ -125,6 +125,7 @@ ROWS = (
     Row("store export", "there/store.jsonl", ("there/store.jsonl",), finishes=False),  # which takes a store
     Row("store import", "there/pairs.jsonl", ("life/store.sqlite",), finishes=False),  # which takes an exported one
     Row("forget", "--user nobody", ("life/store.sqlite",), finishes=False),  # which takes a store
+    Row("cycle", "", (), finishes=False),  # which takes an alias; a number that is taken is skipped
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
 )

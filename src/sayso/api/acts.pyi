@@ -650,6 +650,32 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Remove a person's data, or old data, from the store."""
+    def cycle(
+        self,
+        *,
+        to: str = ...,
+        every: str | None = ...,
+        when: str | None = ...,
+        cycles: int | None = ...,
+        restart: bool = ...,
+        epochs: float = ...,
+        minutes: float | None = ...,
+        replay: float = ...,
+        feedback_weight: int = ...,
+        eval_texts: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+        gate: str | PathLike[str] | None = ...,
+        detector: str | Sequence[str] = ...,
+        suites: str | Sequence[str] = ...,
+        data: str | PathLike[str] | None = ...,
+        n: int = ...,
+        text_bytes: int = ...,
+        baseline_bytes: int = ...,
+        device: str | None = ...,
+        processes: int | None = ...,
+        store: str | None = ...,
+        seed: int = ...,
+    ) -> dict[str, Any]:
+        """Gather, train, evaluate and promote the next model, once or on a schedule."""
     def verify(
         self,
         *,

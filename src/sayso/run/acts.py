@@ -82,6 +82,7 @@ COMMANDS = (
     Command("store export", "Export the whole store to a file.", place="to", act="export_store"),
     Command("store import", "Import an exported store.", place="file", act="import_store"),
     Command("forget", "Remove a person's data, or old data, from the store."),
+    Command("cycle", "Gather, train, evaluate and promote the next model, once or on a schedule.", trains=True),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
 )

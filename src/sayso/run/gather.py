@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import require
+from sayso.base.files import sha256
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import exclusive
 from sayso.base.log import say
 from sayso.base.ranges import Options
-from sayso.run.suite import fingerprint_of
 from sayso.text.evaluation import evaluation_files, evaluation_texts
 from sayso.weights.models import resolve_model
+from sayso.weights.tensors import weights_file
+
+SHOWN_FINGERPRINT = 12  # characters of the hash of the weights that `sayso serve` keeps with a reply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,8 @@ def gather(options: Gather) -> dict[str, Any]:
     files = [file for path in options.eval_texts for file in evaluation_files(path)]
     texts = list(evaluation_texts(files, bad))
     bad.check()
-    trained = fingerprint_of(resolve_model(life, options.policy)) if options.policy else None
+    parent = resolve_model(life, options.policy) if options.policy else None
+    trained = sha256(weights_file(parent))[:SHOWN_FINGERPRINT] if parent else None
     manifest = gather_store(options.store or life.store, folder, redact=options.redact, texts=texts, trained=trained)
     say(summary(manifest, folder))
     return manifest
