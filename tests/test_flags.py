@@ -1,5 +1,6 @@
 """Flags: scans of a store, triage from the command line, and evaluation cases made of confirmed flags."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sayso.feedback.flags import Flags
 from sayso.feedback.prompts import keep_prompt
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.tables import conversations, messages, now
+from sayso.reply.listed import is_chat, tools_of, with_tool_text
 from sayso.run.flags import ListFlags, MarkFlags, ScanFlags, ShowFlag, list_flags, mark_flags, scan_flags, show_flag
 
 MADE = Generation("tuned", "f" * 12, {}, "stop", 3, 2, 0.1)
@@ -166,6 +168,20 @@ def test_a_reply_to_a_case_is_checked_by_its_detector() -> None:
     assert [forbidden.is_bad(text, "stop", {}) for text in ("no prices here", "nothing")] == [True, False]
     told = Case(1, "told-wrong", case.prompt, "The fox was red.", "open")
     assert [told.is_bad(text, "stop", DETECTORS) for text in ("the fox was red", "It was grey.")] == [True, False]
+
+
+def test_the_tools_of_a_recorded_prompt_are_known(store: Store) -> None:
+    """They are its first turn; a case asks with them as text, and not for a raw prompt."""
+    tool = {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "properties": {}}}}
+    turns = [{"role": "tools", "content": json.dumps([tool, {"no": "tool"}])}, {"role": "user", "content": "When?"}]
+    assert tools_of(turns) == (tool,)
+    asked = with_tool_text(turns)
+    assert [turn["role"] for turn in asked] == ["system", "user"]
+    assert '"name": "time"' in asked[0]["content"]
+    call = '<tool_call>{"name": "clock", "arguments": {}}</tool_call>'
+    assert DETECTORS["broken-call"].found(Reply(call, turns, tools=tools_of(turns))) == "there is no tool 'clock'"
+    assert with_tool_text(turns[1:]) == turns[1:]
+    assert [is_chat(prompt) for prompt in (turns, [{"role": "text", "content": "Once"}], [])] == [True, False, False]
 
 
 def test_a_text_that_must_not_be_said_again(life: Life, store: Store) -> None:

@@ -16,7 +16,7 @@ from sayso.feedback.detectors.detector import Detector, Reply
 from sayso.feedback.store import Store
 from sayso.feedback.tables import cases, now
 from sayso.judge.answers.text import normalized
-from sayso.reply.listed import tools_of
+from sayso.reply.listed import is_chat, tools_of
 
 CASES = "cases"
 """Name of the task under which answers to cases are kept; whether they are good is decided when they are read."""
@@ -70,7 +70,9 @@ def add_case(
     prompt: Sequence[Mapping[str, str]],
     reply: str,
 ) -> None:
-    """Add a case, or open it again if it is there."""
+    """Add a case, or open it again if it is there; a raw prompt cannot be asked again, and is no case."""
+    if not is_chat(prompt):
+        return
     turns: Any = [dict(turn) for turn in prompt]
     text = json.dumps([detector, turns, reply], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sayso.base.device import pick_device
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.judge.cost import alternating_speeds, bytes_held
 from sayso.judge.divergence import token_divergence
@@ -21,7 +22,9 @@ from sayso.judge.tasks.generated import ModelResponder, Said
 from sayso.judge.tasks.kept import Answer, Asked, answer_new
 from sayso.judge.tasks.task import Task, prompt_hash
 from sayso.reply.conversation import Replier
+from sayso.reply.listed import with_tool_text
 from sayso.run.suite import fingerprint_of
+from sayso.text.document import Messages
 from sayso.token.chat import row_to_train
 from sayso.weights.folder import load_model
 
@@ -92,8 +95,10 @@ class GateFacts:
         def answer(places: list[int]) -> list[Answer]:
             replier = self._repliers[place]
             most = min(task.max_tokens, replier.context // 2)
-            replies = ModelResponder(replier).converse([cases[one].prompt for one in places], most)
-            return [made(one, said) for one, said in zip(places, replies, strict=True)]
+            asked = {one: prompt for one in places if (prompt := _prompt_of(cases[one])) is not None}
+            said = ModelResponder(replier).converse([*asked.values()], most) if asked else []
+            replies = dict(zip(asked, said, strict=True))
+            return [made(one, replies.get(one)) for one in places]
 
         def made(place: int, said: Said | None) -> Answer:
             ended, text = {"ended": float(said is not None and said.ended)}, said.text if said else ""
@@ -123,6 +128,14 @@ class GateFacts:
         rows = [(ids[-size:], mask[-size:]) for ids, mask in rows]
         rows = [row for row in rows if any(row[1][1:])]
         return token_divergence(candidate.model, current.model, rows, size) if rows else None
+
+
+def _prompt_of(case: "Case") -> Messages | None:
+    """Return the prompt of a case as text; None if a result of a tool in it has lost its call."""
+    try:
+        return with_tool_text(case.prompt)
+    except UserError:
+        return None
 
 
 def _refusals(pairs: Sequence[tuple[Answer, Answer]]) -> dict[str, Comparison]:
