@@ -6,6 +6,7 @@ import pytest
 
 from sayso.base.errors import UserError
 from sayso.judge.gate import BitsPerByte, Finding, Gate, Measured, Preference, Tasks, judge_gate, read_gate, verdict_of
+from sayso.judge.requirements import Behaviour, CaseAnswer, Cases, Divergence, Memory, Speed
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import Comparison, compare_items
 
@@ -136,6 +137,9 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     path.write_text("[tasks]\nmargin = 0.02\n[preference]\nrequired = true\n[bits_per_byte]\nreal = 0\n")
     assert read_gate(path) == Gate(Tasks(margin=0.02), BitsPerByte(real=0), Preference(required=True))
+    path.write_text("[cases]\nworse = 2\n[kl]\nmost = 0.2\n[speed]\nleast = 0.9\n[memory]\nmost = 1.1\n")
+    limits = {"cases": Cases(worse=2), "kl": Divergence(0.2), "speed": Speed(0.9), "memory": Memory(1.1)}
+    assert read_gate(path) == Gate(**limits)  # type: ignore[arg-type]
     path.write_text("")
     assert read_gate(path) == Gate()
 
@@ -145,7 +149,7 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     [
         ("tasks", "must be readable TOML"),
         ("[task]\nmargin = 0.1", "got 'task' in .* Did you mean 'tasks'"),
-        ("tasks = 1", "A gate has the tables tasks, bits_per_byte, preference; got 'tasks'"),
+        ("tasks = 1", "A gate has the tables tasks, bits_per_byte, preference, cases, .*; got 'tasks'"),
         ("[tasks]\nmargn = 0.1", "has the requirements alpha, margin; got 'margn' in .* Did you mean 'margin'"),
         ("[tasks]\nmargin = 1", "'margin' of a gate must be a number between 0 and 1; got 1"),
         ("[tasks]\nalpha = 0", "'alpha' of a gate must be a number between 0 and 1; got 0"),
@@ -153,6 +157,9 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         ("[bits_per_byte]\nreal = -0.1", "'real' of a gate must be a number from 0; got -0.1"),
         ("[bits_per_byte]\nreal = inf", "'real' of a gate must be a number from 0; got inf"),
         ("[bits_per_byte]\nreal = 'x'", "'real' of a gate must be a number from 0; got 'x'"),
+        ("[kl]\nmax = 1", r"\[kl\] of a gate has the requirements most; got 'max'"),
+        ("[case]\nworse = 1", "got 'case' in .* Did you mean 'cases'"),
+        ("[cases]\nfixed = 2", "'fixed' of a gate must be a share from 0 to 1; got 2"),
         ("[preference]\nrequired = 1", "'required' of a gate must be true or false; got 1"),
     ],
 )
@@ -163,3 +170,87 @@ def test_a_bad_gate_is_refused(text: str, rule: str, tmp_path: Path) -> None:
         read_gate(path)
     with pytest.raises(UserError, match="must be readable TOML"):
         read_gate(tmp_path / "none.toml")
+
+
+def answers(*pairs: tuple[bool | None, bool | None]) -> list[CaseAnswer]:
+    """Return cases by whether the current model and the candidate answer them badly."""
+    return [CaseAnswer(f"case {number}", *pair) for number, pair in enumerate(pairs, 1)]
+
+
+@pytest.mark.parametrize(
+    ("found", "rule", "expected", "said"),
+    [
+        (
+            answers((True, False), (True, True), (False, False)),
+            Cases(),
+            "passed",
+            "2 of 3 cases are answered well, for 1",
+        ),
+        (answers((True, False), (False, True)), Cases(), "failed", "worse: case 2."),
+        (answers((True, False), (False, True)), Cases(worse=1), "passed", "1 are worse"),
+        (answers((True, True)), Cases(), "passed", "0 of 1 cases are answered well, for 0"),
+        (answers((True, True), (True, False)), Cases(fixed=0.6), "failed", "less than a share of 0.6"),
+        (answers((True, False), (None, None)), Cases(), "not enough data", "1 more could not be checked"),
+        (answers((None, None), (False, True)), Cases(), "failed", "worse: case 2."),
+    ],
+)
+def test_every_case_is_fixed_or_no_worse(found: list[CaseAnswer], rule: Cases, expected: str, said: str) -> None:
+    [finding] = judge_gate(Gate(cases=rule), Measured({"a": compared()}, BITS, None, cases=found), "old")[2:]
+    assert (finding.requirement, finding.state) == ("cases", expected)
+    assert said in finding.said
+
+
+def test_many_worse_cases_are_named_up_to_five() -> None:
+    found = Measured({"a": compared()}, BITS, None, cases=answers(*[(False, True)] * 7))
+    assert "worse: case 1, case 2, case 3, case 4, case 5, ...." in judge_gate(Gate(), found, "old")[-1].said
+
+
+def test_worse_behaviour_fails_though_tasks_are_better() -> None:
+    """A loss on unsafe prompts is named; without a loss, the smallest one that would have been seen is."""
+    safe = {"safe prompts answered": compared(better=20), "unsafe prompts refused": compared(worse=40, better=10)}
+    found = Measured({"a": compared(better=300)}, BITS, None, behaviour=safe)
+    finding = judge_gate(Gate(), found, "old")[-1]
+    assert (finding.requirement, finding.state) == ("behaviour", "failed")
+    assert "unsafe prompts refused by 3.8 points (2 measured, Holm)" in finding.said
+    equal = Measured({"a": compared()}, BITS, None, behaviour={"right answers kept": compared(better=5, worse=5)})
+    finding = judge_gate(Gate(), equal, "old")[-1]
+    assert finding.state == "passed"
+    assert "would have been seen in 80 of 100 evaluations" in finding.said
+
+
+def test_behaviour_is_asked_for_only_if_it_is_required() -> None:
+    needed = Gate(behaviour=Behaviour(required=True))
+    none = Measured({"a": compared()}, BITS, None)
+    assert "behaviour" not in state(none)
+    assert "--suite behaviour" in judge_gate(needed, none, "old")[-1].said
+    few = Measured({"a": compared()}, BITS, None, behaviour={"kept": compared(better=2, worse=2, n=20)})
+    assert state(few)["behaviour"] == "passed"
+    finding = judge_gate(needed, few, "old")[-1]
+    assert finding.state == "not enough data"
+    assert "A loss of 10.0 points is not excluded on kept: ask more items." in finding.said
+    many = Measured({"a": compared()}, BITS, None, behaviour={"kept": compared(better=9, worse=9)})
+    assert state(many, needed)["behaviour"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.01, 0.09, "passed"), (0.11, 0.2, "failed"), (0.05, 0.11, "not enough data")]
+)
+def test_the_divergence_must_be_below_its_limit_with_its_whole_interval(low: float, high: float, expected: str) -> None:
+    found = Measured({"a": compared()}, BITS, None, divergence=rate(low, high))
+    assert "kl" not in state(found), "there is no limit by default"
+    limit = Gate(kl=Divergence(most=0.1))
+    assert state(found, limit)["kl"] == expected
+    said = judge_gate(limit, found, "old")[-1].said
+    assert ("times as many conversations would decide it" in said) == (expected == "not enough data")
+    assert state(Measured({"a": compared()}, BITS, None), limit)["kl"] == "not enough data"
+
+
+def test_speed_and_memory_are_limited_by_shares() -> None:
+    found = Measured({"a": compared()}, BITS, None, speeds=(100.0, 80.0), bytes_held=(100.0, 120.0))
+    assert not {"speed", "memory"} & {*state(found)}
+    assert state(found, Gate(speed=Speed(least=0.8), memory=Memory(most=1.2))).items() >= {
+        ("speed", "passed"),
+        ("memory", "passed"),
+    }
+    strict = state(found, Gate(speed=Speed(least=0.81), memory=Memory(most=1.19)))
+    assert (strict["speed"], strict["memory"]) == ("failed", "failed")

@@ -117,10 +117,15 @@ ROWS = (
     Row("promote", "base", (), finishes=False),  # which takes an evaluation
     Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
     Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),
+    Row("flags scan", "", ("life/runs/flags", "life/store.sqlite"), ("life/runs/flags",)),
+    Row("flags list", "", ()),
+    Row("flags show", "1", (), finishes=False),  # which takes a flag
+    Row("flags mark", "1 real", (), finishes=False),
     Row("gather", "", ("life/data/feedback", "life/store.sqlite"), ("life/data/feedback",)),
     Row("store export", "there/store.jsonl", ("there/store.jsonl",), finishes=False),  # which takes a store
     Row("store import", "there/pairs.jsonl", ("life/store.sqlite",), finishes=False),  # which takes an exported one
     Row("forget", "--user nobody", ("life/store.sqlite",), finishes=False),  # which takes a store
+    Row("cycle", "", (), finishes=False),  # which takes an alias; a number that is taken is skipped
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
 )

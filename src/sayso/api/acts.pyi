@@ -561,6 +561,7 @@ class Acts:
         to: str = ...,
         gate: str | PathLike[str] | None = ...,
         reason: str | None = ...,
+        detector: str | Sequence[str] = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Let an alias name a model that has passed its gate."""
@@ -579,10 +580,48 @@ class Acts:
         store: str | None = ...,
     ) -> list[dict[str, Any]]:
         """Show which model each alias named, and since when."""
+    def flags_scan(
+        self,
+        *,
+        detector: str | Sequence[str] = ...,
+        endpoint: str | None = ...,
+        judge: str | None = ...,
+        key: str | None = ...,
+        store: str | None = ...,
+    ) -> dict[str, int]:
+        """Let detectors of misbehaviour look at new replies."""
+    def flags_list(
+        self,
+        *,
+        state: str = ...,
+        detector: str | None = ...,
+        limit: int = ...,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """List the flags of detectors."""
+    def flags_show(
+        self,
+        flag: int,
+        *,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Show a flag and its conversation."""
+    def flags_mark(
+        self,
+        marks: str | Sequence[str],
+        *,
+        reason: str | None = ...,
+        annotator: str | None = ...,
+        forbid: str | None = ...,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """Mark flags as real, false or fixed."""
     def gather(
         self,
         *,
         redact: bool = ...,
+        eval_texts: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+        policy: str | None = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Turn collected ratings into training data."""
@@ -611,6 +650,32 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Remove a person's data, or old data, from the store."""
+    def cycle(
+        self,
+        *,
+        to: str = ...,
+        every: str | None = ...,
+        when: str | None = ...,
+        cycles: int | None = ...,
+        restart: bool = ...,
+        epochs: float = ...,
+        minutes: float | None = ...,
+        replay: float = ...,
+        feedback_weight: int = ...,
+        eval_texts: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+        gate: str | PathLike[str] | None = ...,
+        detector: str | Sequence[str] = ...,
+        suites: str | Sequence[str] = ...,
+        data: str | PathLike[str] | None = ...,
+        n: int = ...,
+        text_bytes: int = ...,
+        baseline_bytes: int = ...,
+        device: str | None = ...,
+        processes: int | None = ...,
+        store: str | None = ...,
+        seed: int = ...,
+    ) -> dict[str, Any]:
+        """Gather, train, evaluate and promote the next model, once or on a schedule."""
     def verify(
         self,
         *,

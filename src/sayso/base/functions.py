@@ -8,11 +8,13 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
-from sayso.base.errors import UserError
+from sayso.base.errors import UserError, nearest
 
 _PREFIX = "python:"
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), Path)
@@ -40,6 +42,32 @@ def passed(name: str) -> Callable[..., Any]:
     if name not in _PASSED:
         raise UserError(f"The function '{name}' is unknown in this process; pass the function itself, from Python.")
     return _PASSED[name]
+
+
+def imported(source: str, name: str, flag: str) -> Callable[..., Any]:
+    """Return a function of a Python file or an importable module.
+
+    Raises `UserError`, which begins with `flag`, for a module that cannot be imported, or has no such function.
+    """
+    module = _module(source, flag)
+    function: Any = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"{flag}: '{source}' has no function '{name}'.{nearest(name, dir(module))}")
+    return function
+
+
+def _module(source: str, flag: str) -> ModuleType:
+    try:
+        if not source.endswith(".py"):
+            return import_module(source)
+        spec = spec_from_file_location(Path(source).stem, source)
+        assert spec is not None
+        assert spec.loader is not None, "a path that ends in .py has a loader"
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except Exception as error:
+        raise UserError(f"{flag} could not be imported ({type(error).__name__}: {error}).") from error
 
 
 def _mark(value: Any, within: tuple[Any, ...] = ()) -> str:

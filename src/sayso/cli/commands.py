@@ -18,7 +18,11 @@ from sayso.run.acts import COMMANDS, Act, Command
 
 # `--empty-sources` would be redundant
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-_GROUPS = {"tokenizer": "Train a tokenizer, or compare kinds of tokenizers.", "store": "Export or import the store."}
+_GROUPS = {
+    "tokenizer": "Train a tokenizer, or compare kinds of tokenizers.",
+    "flags": "Detect misbehaviour in replies, and confirm or reject what was found.",
+    "store": "Export or import the store.",
+}
 
 
 def build_app(**settings: Any) -> cyclopts.App:

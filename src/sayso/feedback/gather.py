@@ -1,12 +1,13 @@
 """Convert ratings to training data: conversations to finetune on, and pairs and single ratings to align with.
 
-Takes the store's ratings in order; returns each item once. Of contradictory ratings, the latest wins; ratings are
-matched by the text of prompt and reply, whatever button was used.
+Takes the store's ratings in order; returns each item once. Of contradictory ratings of one person, the latest wins;
+several people are outvoted by the more reliable side. Ratings are matched by the text of prompt and reply, whatever
+button was used.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +17,31 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
+from sayso.feedback.barred import Barred, barred, question
+from sayso.feedback.cases import cases_of
 from sayso.feedback.database import is_in_memory, store_file
 from sayso.feedback.origins import ORIGINS, origins
 from sayso.feedback.ratings import Rating
+from sayso.feedback.reliability import standing
 from sayso.feedback.store import Store
+from sayso.judge.answers.text import normalized
+from sayso.text.ngrams import hash64
 from sayso.text.redact import redact_all
 
 _SOURCE = "feedback"
 _LABELS = frozenset({"role", "source"})  # fields of a row that nobody has said
+_LEAST_WEIGHT = 0.5  # of an annotator whose conversations are trained on, which cannot be weighed
 Key = tuple[str, str]  # prompt as JSON, and reply
+Row = tuple[str, dict[str, Any]]  # what it was made of, and the row
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What training data must not contain, and what it is for."""
+
+    barred: Barred = field(default_factory=Barred)
+    trained: str | None = None
+    """Fingerprint of the model to be trained next; rows with its own replies are marked on-policy."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +50,25 @@ class Gathered:
 
     conversations: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
+    ties: list[dict[str, Any]]
+    """Pairs of replies without a preference, on sides that a hash chooses."""
     ratings: list[dict[str, Any]]
     made_of: dict[str, int]
     """Number of rows by their kind and source."""
     left_out: dict[str, int]
-    """Number of ratings left out, by reason."""
+    """Number of ratings and rows left out, by reason."""
     redacted: dict[str, int] = field(default_factory=dict)
     """Number of places where personal data was replaced, by kind."""
 
 
-def gather_store(where: str | Path, folder: Path, *, redact: bool = True) -> dict[str, Any]:
+def gather_store(
+    where: str | Path, folder: Path, *, redact: bool = True, texts: Iterable[str] = (), trained: str | None = None
+) -> dict[str, Any]:
     """Write the training data of every rating in a store, a file or a database URL, into a folder; return the manifest.
 
-    `redact`: replace personal data by its kind, such as `[email]`.
-    Raises `UserError` for a store in memory, or that does not exist, and for an empty one if the folder has ratings.
+    `redact`: replace personal data by its kind, such as `[email]`. `texts` are evaluation texts, which no row may
+    contain, and `trained` is the fingerprint of the model to be trained next. Raises `UserError` for a store in memory,
+    or that does not exist, and for an empty one if the folder has ratings.
     """
     if isinstance(where, str) and is_in_memory(where):
         raise UserError(
@@ -60,41 +82,64 @@ def gather_store(where: str | Path, folder: Path, *, redact: bool = True) -> dic
             "chat with a model with 'sayso serve' and rate its replies first."
         )
     with closing(Store(where)) as store:
-        ratings = store.ratings()
+        ratings, cases = store.ratings(), cases_of(store)
     _check_not_emptied(len(ratings), folder)
-    made = gather(ratings)
+    made = gather(ratings, Rules(barred(cases, texts), trained))
     return write(redacted(made) if redact else made, ratings, folder)
 
 
-def gather(ratings: Sequence[Rating]) -> Gathered:
-    """Convert ratings to conversations, pairs and single ratings.
+def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
+    """Convert ratings to conversations, pairs, ties and single ratings.
 
     A conversation ends with an edited reply or one with a thumb up. A pair prefers an edit to its original, a chosen
     reply to the rejected one, or a reply with a thumb up to one with a thumb down for the same prompt. Each thumb is
-    also a single rating of its reply.
+    also a single rating of its reply. Rows that `rules` bar and near copies of another row are left out.
     """
-    edits, thumbs = _edits(ratings), _thumbs(ratings)
-    conversations, left_out = _conversations(edits, thumbs)
-    pairs = _pairs(ratings, edits, thumbs)
-    single = [row for key, thumb in thumbs.items() for row in _single(key, thumb)]
-    made_of = Counter(f"conversations from {kind}" for kind, _ in conversations)
-    made_of += Counter(f"pairs from {kind}" for kind, _ in pairs)
+    rules = rules or Rules()
+    counted = standing(ratings)
+    edits, thumbs = _edits(counted.ratings), _thumbs(counted.ratings)
+    conversations, left_out = _conversations(edits, thumbs, counted.weights)
+    pairs = _pairs(counted.ratings, edits, thumbs, counted.weights)
+    single = [
+        ("thumbs", _weighed(row, counted.weights[thumb.id]))
+        for key, thumb in thumbs.items()
+        for row in _single(key, thumb)
+    ]
+    reasons = Counter(counted.left_out) + Counter(left_out)
+    preferred, ties = ([one for one in pairs if ("tie" in one[1]) == tie] for tie in (False, True))
+    found = {"conversations": conversations, "pairs": preferred, "ties": ties, "ratings": single}
+    kept = {name: _allowed(rows, rules.barred, reasons) for name, rows in found.items()}
+    made_of = Counter(f"{name} from {kind}" for name, rows in kept.items() if name != "ratings" for kind, _ in rows)
+    if rules.trained is not None:
+        made_of += _mark_own(kept, ratings, rules.trained)
+    rows = {name: [row for _, row in those] for name, those in kept.items()}
     return Gathered(
-        [row for _, row in conversations], [row for _, row in pairs], single, dict(sorted(made_of.items())), left_out
+        rows["conversations"],
+        rows["pairs"],
+        rows["ties"],
+        rows["ratings"],
+        dict(sorted(made_of.items())),
+        dict(sorted(reasons.items())),
     )
 
 
 def redacted(made: Gathered) -> Gathered:
     """Return training data without personal data; a pair that differs in nothing else is left out."""
     counts, left_out = Counter[str](), Counter(made.left_out)
-    conversations, pairs, ratings = (
-        [redact_all(row, counts, _LABELS) for row in rows] for rows in (made.conversations, made.pairs, made.ratings)
+    conversations, pairs, ties, ratings = (
+        [redact_all(row, counts, _LABELS) for row in rows]
+        for rows in (made.conversations, made.pairs, made.ties, made.ratings)
     )
-    kept = [pair for pair in pairs if pair["chosen"] != pair["rejected"]]
-    left_out["pair that differs only in personal data"] = len(pairs) - len(kept)
-    found = dict(sorted((+counts).items()))
+    kept, apart = ([row for row in rows if row["chosen"] != row["rejected"]] for rows in (pairs, ties))
+    left_out["pair that differs only in personal data"] = len(pairs) + len(ties) - len(kept) - len(apart)
     return replace(
-        made, conversations=conversations, pairs=kept, ratings=ratings, left_out=dict(+left_out), redacted=found
+        made,
+        conversations=conversations,
+        pairs=kept,
+        ties=apart,
+        ratings=ratings,
+        left_out=dict(+left_out),
+        redacted=dict(sorted((+counts).items())),
     )
 
 
@@ -103,7 +148,8 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
 
     The same ratings give the same bytes.
     """
-    files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs, "ratings.jsonl": gathered.ratings}
+    files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs}
+    files |= {"ties.jsonl": gathered.ties, "ratings.jsonl": gathered.ratings}
     with made_folder(folder) as part:
         for name, rows in files.items():
             write_jsonl(part / name, rows)
@@ -118,6 +164,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
             "models": dict(sorted(Counter(_maker(rating) for rating in ratings).items())),
             "conversations": len(gathered.conversations),
             "pairs": len(gathered.pairs),
+            "ties": len(gathered.ties),
             "single_ratings": len(gathered.ratings),
             "made_of": gathered.made_of,
             "left_out": gathered.left_out,
@@ -165,8 +212,8 @@ def _thumbs(ratings: Sequence[Rating]) -> dict[Key, Rating]:
 
 
 def _conversations(
-    edits: dict[Key, Rating], thumbs: dict[Key, Rating]
-) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, int]]:
+    edits: dict[Key, Rating], thumbs: dict[Key, Rating], weights: Mapping[int, float]
+) -> tuple[list[Row], dict[str, int]]:
     good: dict[Key, tuple[int, str]] = {}
     left_out: Counter[str] = Counter()
     for key, rating in thumbs.items():
@@ -186,15 +233,18 @@ def _conversations(
         else:
             good[key] = (rating.id, "edits")
     rows = []
-    for (prompt, reply), (_, kind) in sorted(good.items(), key=lambda item: item[1]):
+    for (prompt, reply), (number, kind) in sorted(good.items(), key=lambda item: item[1]):
+        if weights[number] < _LEAST_WEIGHT:
+            left_out["conversation of an annotator of low reliability"] += 1
+            continue
         turns = [_context(turn) for turn in json.loads(prompt)] + [{"role": "assistant", "content": reply}]
         rows.append((kind, {"messages": turns, "source": _SOURCE}))
     return rows, dict(left_out)
 
 
 def _pairs(
-    ratings: Sequence[Rating], edits: dict[Key, Rating], thumbs: dict[Key, Rating]
-) -> list[tuple[str, dict[str, Any]]]:
+    ratings: Sequence[Rating], edits: dict[Key, Rating], thumbs: dict[Key, Rating], weights: Mapping[int, float]
+) -> list[Row]:
     found: list[tuple[int, str, str, str, str | None]] = []  # (rating id, prompt, chosen, rejected, kind; None = tie)
     for rating in ratings:
         if rating.kind == "choice":
@@ -216,11 +266,61 @@ def _pairs(
         if chosen.strip() and rejected.strip() and chosen.strip() != rejected.strip():
             latest[prompt, frozenset((chosen, rejected))] = entry
     rows = []
-    for _, prompt, chosen, rejected, kind in sorted(latest.values(), key=lambda entry: entry[:4]):
-        if kind is not None:
-            row = {"prompt": json.loads(prompt), "chosen": chosen, "rejected": rejected, "source": _SOURCE}
-            rows.append((kind, row))
+    for number, prompt, chosen, rejected, kind in sorted(latest.values(), key=lambda entry: entry[:4]):
+        sides = (chosen, rejected) if kind else _sides(prompt, chosen, rejected)
+        row = {"prompt": json.loads(prompt), "chosen": sides[0], "rejected": sides[1], "source": _SOURCE}
+        row |= {} if kind else {"tie": True}
+        rows.append((kind or "choices", _weighed(row, weights[number])))
     return rows
+
+
+def _sides(prompt: str, one: str, other: str) -> tuple[str, str]:
+    """Return two equally good replies in an order that says nothing of who was shown first, and is always the same."""
+    first, second = sorted((one, other))
+    odd = hash64(f"{prompt}\0{first}\0{second}") % 2
+    return (second, first) if odd else (first, second)
+
+
+def _weighed(row: dict[str, Any], weight: float) -> dict[str, Any]:
+    """Return a row with the weight of its annotator, unless that is 1."""
+    return row if weight == 1 else {**row, "weight": weight}
+
+
+def _allowed(rows: Sequence[Row], barred: Barred, reasons: Counter[str]) -> list[Row]:
+    """Return the rows that may be trained on, each once; count the others by reason."""
+    kept, seen = list[Row](), set[tuple[str, ...]]()
+    for kind, row in rows:
+        prompt = row["messages"][:-1] if "messages" in row else row["prompt"]
+        good = str(row["messages"][-1]["content"] if "messages" in row else row.get("chosen", row.get("reply")))
+        learned = good if row.get("good", True) else None
+        others = [row["rejected"]] if "rejected" in row else [] if learned else [good]
+        key = (question(prompt), *map(normalized, (good, *others)), str(row.get("good")))
+        why = barred.reason(prompt, learned, others)
+        why = why or ("near copy of another row" if key in seen and any(key[:2]) else None)
+        if why is None:
+            seen.add(key)
+            kept.append((kind, row))
+        else:
+            reasons[why] += 1
+    return kept
+
+
+def _mark_own(kept: Mapping[str, Sequence[Row]], ratings: Sequence[Rating], model: str) -> Counter[str]:
+    """Mark the rows whose generated replies are the model's own; return their number by kind."""
+    makers: dict[Key, set[str]] = defaultdict(set)
+    for one in ratings:
+        makers[_key(one)].add(one.snapshot["fingerprint"])
+        if one.kind == "choice":
+            other = one.snapshot["rejected"]
+            makers[_key(one)[0], other["reply"]].add(other["fingerprint"])
+    counts = Counter[str]()
+    for name in ("pairs", "ties", "ratings"):
+        for _, row in kept[name]:
+            prompt = json.dumps(row["prompt"], ensure_ascii=False, sort_keys=True)
+            keys = [(prompt, row[side]) for side in ("chosen", "rejected", "reply") if side in row]
+            row["on_policy"] = all(model in makers[key] for key in keys if key in makers)
+            counts[f"{name} on policy"] += row["on_policy"]
+    return +counts
 
 
 def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:

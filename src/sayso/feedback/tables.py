@@ -183,7 +183,7 @@ triage = sql.Table(
     _created(),
     sqlite_autoincrement=True,
 )
-# Confirmed misbehavior as an evaluation case. It has its own copy of what was said, so that it never changes; deleting
+# Confirmed misbehaviour as an evaluation case. It has its own copy of what was said, so that it never changes; deleting
 # the conversation deletes it nevertheless. One from elsewhere has no message.
 cases = sql.Table(
     "cases",

@@ -15,8 +15,10 @@ from sayso.base.output import console
 from sayso.judge.bits import document_bits
 from sayso.judge.scorecard import judge_tasks
 from sayso.judge.statistics.estimate import Estimate, ratio
+from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.sample.generate import generate
+from sayso.sample.pages import bytes_per_token
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
@@ -79,10 +81,23 @@ def _pair(form: str, before: float, after: float) -> tuple[str, str, str]:
 
 
 def _speed(replier: Replier) -> float:
-    prompt = [replier.tokenizer.specials["<|bos|>"]] + [5 + token for token in range(PROMPT)]
-    speeds = []
-    for _ in range(ROUNDS + 1):  # the first warms up
-        start = time.perf_counter()
-        (done,) = generate(replier.model, [prompt], Sampling(temperature=0, max_tokens=NEW))
-        speeds.append(len(done.ids) / (time.perf_counter() - start))
-    return median(speeds[1:])
+    (found,) = alternating_speeds([replier], ROUNDS)
+    return found
+
+
+def alternating_speeds(repliers: Sequence[Replier], rounds: int) -> list[float]:
+    """Return the median decoded tokens per second of each model, which take turns so that a busy machine slows all."""
+    speeds: list[list[float]] = [[] for _ in repliers]
+    for _ in range(rounds + 1):  # the first warms up
+        for replier, own in zip(repliers, speeds, strict=True):
+            prompt = [replier.tokenizer.specials["<|bos|>"]] + [5 + token for token in range(PROMPT)]
+            start = time.perf_counter()
+            (done,) = generate(replier.model, [prompt], Sampling(temperature=0, max_tokens=NEW))
+            own.append(len(done.ids) / (time.perf_counter() - start))
+    return [median(own[1:]) for own in speeds]
+
+
+def bytes_held(model: Transformer) -> int:
+    """Return the bytes of a model's weights and of the cache of one full context."""
+    weights = {one.data_ptr(): one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers())}
+    return sum(weights.values()) + model.config.context * bytes_per_token(model.config, model.dtype)

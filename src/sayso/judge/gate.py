@@ -1,22 +1,25 @@
 """The gate: whether a candidate may replace the current model, by what was measured about both.
 
-Takes comparisons item by item, bits per byte and a judge's win rate; returns a finding for each requirement: passed,
-failed, or not enough data, with what is missing. Requirements are read from TOML; the defaults are those of `Gate`.
+Takes comparisons item by item, bits per byte, a judge's win rate and more (`requirements.py`); returns a finding for
+each requirement: passed, failed, or not enough data, with what is missing. Requirements are read from TOML; the
+defaults are those of `Gate`.
 """
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sayso.base.errors import UserError, nearest
+from sayso.judge import requirements
+from sayso.judge.requirements import Behaviour, CaseAnswer, Cases, Divergence, Finding, Memory, Speed, State
 from sayso.judge.statistics.estimate import Estimate, mean_of
 from sayso.judge.statistics.significance import Comparison, holm
 from sayso.judge.statistics.verdict import smallest_seen
 
-State = Literal["passed", "failed", "not enough data"]
+__all__ = ["Finding", "Gate", "Measured", "State", "judge_gate", "read_gate", "verdict_of"]
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,11 @@ class Gate:
     tasks: Tasks = field(default_factory=Tasks)
     bits_per_byte: BitsPerByte = field(default_factory=BitsPerByte)
     preference: Preference = field(default_factory=Preference)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one requirement found."""
-
-    requirement: str
-    state: State
-    said: str
+    cases: Cases = field(default_factory=Cases)
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    kl: Divergence = field(default_factory=Divergence)
+    speed: Speed = field(default_factory=Speed)
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,27 @@ class Measured:
     """Bits per byte of the current model and of the candidate, by kind of text, on the same text."""
     win_rate: Estimate | None
     """Of the candidate against the current model, at equal length; None if no judge compared them."""
+    cases: Sequence[CaseAnswer] = ()
+    """How both answered the cases of confirmed misbehaviour."""
+    behaviour: Mapping[str, Comparison] = field(default_factory=dict)
+    """Candidate minus current, by what was measured of their behaviour."""
+    divergence: Estimate | None = None
+    """Of the candidate from the current model, in nats per token; None if it was not measured."""
+    speeds: tuple[float, float] | None = None
+    """Tokens per second of the current model and of the candidate, in the same run."""
+    bytes_held: tuple[float, float] | None = None
+    """Memory of the current model and of the candidate."""
 
 
-_TABLES: dict[str, type[Tasks | BitsPerByte | Preference]] = {
+_TABLES: dict[str, Any] = {
     "tasks": Tasks,
     "bits_per_byte": BitsPerByte,
     "preference": Preference,
+    "cases": Cases,
+    "behaviour": Behaviour,
+    "kl": Divergence,
+    "speed": Speed,
+    "memory": Memory,
 }
 
 
@@ -120,13 +134,20 @@ def _table(path: Path, name: str, values: Mapping[str, Any]) -> Any:
             raise UserError(f"'{key}' of a gate must be a number from 0; got {value!r} in '{path}'.")
         elif key in ("alpha", "margin", "above") and not 0 < value < 1:
             raise UserError(f"'{key}' of a gate must be a number between 0 and 1; got {value} in '{path}'.")
+        elif key == "fixed" and value > 1:
+            raise UserError(f"'fixed' of a gate must be a share from 0 to 1; got {value} in '{path}'.")
     return kind(**values)
 
 
 def judge_gate(gate: Gate, found: Measured, current: str) -> list[Finding]:
     """Return a finding for each requirement; `current` is the name of the current model."""
     findings = [_tasks(gate.tasks, found.tasks, current), *_bits(gate.bits_per_byte, found.bits, current)]
-    return findings + _preference(gate.preference, found.win_rate, current)
+    findings += _preference(gate.preference, found.win_rate, current)
+    findings += requirements.cases(gate.cases, found.cases, current)
+    findings += requirements.behaviour(gate.behaviour, found.behaviour, current)
+    findings += requirements.divergence(gate.kl, found.divergence, current)
+    findings += requirements.speed(gate.speed, found.speeds, current)
+    return findings + requirements.memory(gate.memory, found.bytes_held, current)
 
 
 def verdict_of(findings: list[Finding]) -> State:

@@ -142,6 +142,7 @@ def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> 
     if where is None and not life.store.exists():
         return
     require("sqlalchemy", "serve")
+    from sayso.feedback.cases import CASES
     from sayso.feedback.evaluations import answers_of, tasks_answered
     from sayso.feedback.store import Store
 
@@ -151,7 +152,7 @@ def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> 
         for task in tasks_answered(store, list(marks.values())):
             answers = {name: answers_of(store, mark, task) for name, mark in marks.items()}
             shared = [key for key in next(iter(answers.values())) if all(key in some for some in answers.values())]
-            if shared:
+            if shared and task != CASES:
                 scores = {name: [some[key].right for key in shared] for name, some in answers.items()}
                 clusters = [some.cluster or some.item for some in (next(iter(answers.values()))[key] for key in shared)]
                 yield SharedTask(task, scores, clusters if len({*clusters}) < len(clusters) else None)

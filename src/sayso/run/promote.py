@@ -5,7 +5,7 @@ Output: a row of the history in the life's store.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from sayso.judge.gate import Finding, Gate, Measured, judge_gate, read_gate, ver
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import compare_items
 from sayso.run.compare import shared_tasks
+from sayso.run.gate_facts import GateFacts, is_behaviour
 from sayso.run.suite import fingerprint_of
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.models import models, resolve_model
@@ -45,6 +46,8 @@ class Promote(Options):
     """TOML file with requirements that differ from the defaults."""
     reason: str | None = None
     """Promote the model even if the gate does not pass it, for this reason, which is kept in the history."""
+    detector: tuple[str, ...] = ()
+    """Detectors of your own, file.py:function, that cases of confirmed misbehaviour are checked by."""
     life: Path = Path("life")
     """Folder of the life."""
     store: str | None = None
@@ -79,6 +82,16 @@ class ListAliases(Options):
     """Database of the history, a path or an address. Default: that of the life."""
 
 
+class NotPromotedError(UserError):
+    """A gate did not pass a candidate; `verdict` is what it said."""
+
+    def __init__(self, candidate: str, verdict: str) -> None:
+        super().__init__(
+            f"'{candidate}' was not promoted: {verdict}. 'sayso promote' with --reason overrides the gate."
+        )
+        self.verdict = verdict
+
+
 def promote(options: Promote) -> dict[str, Any]:
     """Let an alias name a model of the life, if it passes the gate."""
     life = Life(options.life)
@@ -107,9 +120,7 @@ def promote(options: Promote) -> dict[str, Any]:
             say(f"{one.requirement}: {one.state}. {one.said}")
         verdict = verdict_of(findings)
         if verdict != "passed" and options.reason is None:
-            raise UserError(
-                f"'{options.candidate}' was not promoted: {verdict}. 'sayso promote' with --reason overrides the gate."
-            )
+            raise NotPromotedError(options.candidate, verdict)
         evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
         reason = options.reason if verdict != "passed" else None
         made = aliases.assign(options.to, options.candidate, mark, evidence=evidence, reason=reason)
@@ -208,9 +219,23 @@ def _findings(life: Life, options: Promote, gate: Gate, current: "Assignment | N
     tasks = {
         task.name: compare_items(task.scores[options.candidate], task.scores[current.model], task.clusters)
         for task in shared_tasks(life, folders, options.store)
+        if not is_behaviour(task.name)
     }
-    measured = Measured(tasks, _bits(life, current.model, options.candidate), _win_rate(life, before, candidate))
-    return judge_gate(gate, measured, current.model)
+    more = _more(life, options, gate, before, candidate)
+    bits, rate = _bits(life, current.model, options.candidate), _win_rate(life, before, candidate)
+    return judge_gate(gate, Measured(tasks, bits, rate, **more), current.model)
+
+
+def _more(life: Life, options: Promote, gate: Gate, current: Path, candidate: Path) -> dict[str, Any]:
+    """Return what the gate needs beside the evaluations of both models."""
+    from sayso.feedback.detectors.builtin import DETECTORS
+    from sayso.feedback.detectors.own import load_detectors
+    from sayso.feedback.store import Store
+
+    own = load_detectors(options.detector) if options.detector else []
+    with closing(Store(options.store or life.store)) as store:
+        facts = GateFacts(life, store, current, candidate)
+        return facts.measured(gate, {**DETECTORS, **{one.name: one for one in own}})
 
 
 def _scores(life: Life, name: str) -> Mapping[str, Any]:

@@ -61,7 +61,11 @@ def _train_member(
 
 def _session(options: Reward, life: Life, parent: Path, gathered: Path) -> Session:
     held_out = {"held_out": file} if (file := held_out_file(options.held_out)) else {}
-    files = held_out | {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
+    files = (
+        held_out
+        | {"feedback": gathered, "ties": gathered.with_name("ties.jsonl")}
+        | {str(path): path for path in (*options.pairs, *options.ratings)}
+    )
     return open_session(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
 
 
@@ -78,7 +82,8 @@ def _questions(options: Reward, parent: Path, gathered: Path, bad: BadRows) -> t
             return read_ratings(path, bad, numbers=True, check=check)
         return read_pairs(path, bad, ties=True, check=check)
 
-    pairs = [*([gathered] if gathered.exists() else []), *options.pairs]
+    own = [path for path in (gathered, gathered.with_name("ties.jsonl")) if path.exists()]
+    pairs = [*own, *options.pairs]
     rows = [row for path in pairs for row in read(path, ratings=False)]
     rows += [row for path in options.ratings for row in read(path, ratings=True)]
     held = read(file, ratings=holds_ratings(file)) if file else []

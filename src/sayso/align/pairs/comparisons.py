@@ -15,8 +15,8 @@ from sayso.base.jsonl import BadRows, read_rows
 from sayso.text.calls import as_data, resolved, with_calls
 
 _ROLES = ("system", "user", "assistant", "tool")
-KEPT = ("source", "group", "margin", "tie")
-"""Other keys of a row that are kept: its source, its conversation, the margin, and whether it is a tie."""
+KEPT = ("source", "group", "margin", "tie", "weight")
+"""Other keys of a row that are kept: its source, its conversation, the margin, whether it is a tie, and the weight."""
 ComparisonRow = dict[str, Any]
 RowCheck = Callable[[ComparisonRow], object]
 """Raises `UserError` for a row that cannot be trained on, such as one that the chat template rejects."""

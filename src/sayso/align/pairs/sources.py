@@ -5,7 +5,7 @@ folder, one to train on and one held out, and batches of their ids.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ def comparisons(
 ) -> list[ComparisonRow]:
     """Return the pairs of gathered feedback, repeated `weight` times, of a file, and of a program.
 
+    A gathered row of an annotator with a weight below 1 is repeated less often, and left out if that is less than half
+    a time.
+
     With `ratings`, return ratings instead. Rows that cannot be trained on, or that fail `check`, are counted in `bad`.
     Raises `UserError` for a file of ratings if pairs are needed.
     """
@@ -54,9 +57,15 @@ def comparisons(
     if pairs:
         say(f"{len(pairs):,} pairs come from gathered ratings.")
     if not ratings:
-        return [*(row for row in pairs for _ in range(weight)), *from_file, *program()]
+        return [*_repeated(pairs, weight), *from_file, *program()]
     distinct = {json.dumps(row, sort_keys=True): row for row in [*single, *ratings_of(pairs)]}  # some are in both
-    return [*(row for row in distinct.values() for _ in range(weight)), *from_file, *ratings_of(program())]
+    return [*_repeated(distinct.values(), weight), *from_file, *ratings_of(program())]
+
+
+def _repeated(rows: Iterable[ComparisonRow], times: int) -> list[ComparisonRow]:
+    """Return gathered rows repeated by their annotators' weights, which are not needed any more."""
+    weighed = ((row.get("weight", 1.0), {key: row[key] for key in row if key != "weight"}) for row in rows)
+    return [row for weight, row in weighed for _ in range(int(weight * times + 0.5))]
 
 
 def read_file(path: Path, bad: BadRows, *, ratings: bool, check: RowCheck | None = None) -> list[ComparisonRow]:

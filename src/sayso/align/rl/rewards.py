@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from numbers import Real
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from sayso.align.rl.prompts import Prompt
-from sayso.base.errors import UserError, nearest
-from sayso.base.functions import is_passed, passed
+from sayso.base.errors import UserError
+from sayso.base.functions import imported, is_passed, passed
 
 Function = Callable[[list[dict[str, Any]], str, Mapping[str, Any]], float]
 Many = Callable[[Sequence[tuple[list[dict[str, Any]], str, Mapping[str, Any]]]], Sequence[float]]
@@ -144,22 +140,4 @@ def _load(given: str) -> RewardFunction:
         raise UserError(
             f"A reward must be file.py:function or module:function, with an optional =WEIGHT; got '{given}'."
         )
-    module = _module(source, given)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UserError(f"--reward {given}: '{source}' has no function '{name}'.{nearest(name, dir(module))}")
-    return RewardFunction(name, function, weight)
-
-
-def _module(source: str, given: str) -> ModuleType:
-    try:
-        if not source.endswith(".py"):
-            return import_module(source)
-        spec = spec_from_file_location(Path(source).stem, source)
-        assert spec is not None
-        assert spec.loader is not None, "a path that ends in .py has a loader"
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    except Exception as error:
-        raise UserError(f"--reward {given} could not be imported ({type(error).__name__}: {error}).") from error
+    return RewardFunction(name, imported(source, name, f"--reward {given}"), weight)

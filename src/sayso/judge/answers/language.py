@@ -25,6 +25,18 @@ def language(text: str) -> str | None:
         return None
 
 
+def languages(text: str) -> dict[str, float]:
+    """Return the codes of the most probable languages with their probabilities; empty for a text without words.
+
+    Raises `UserError` if langdetect is not installed.
+    """
+    library = _langdetect()
+    try:
+        return {one.lang: one.prob for one in library.detect_langs(text)}
+    except library.LangDetectException:
+        return {}
+
+
 @cache
 def _langdetect() -> ModuleType:
     library = require("langdetect", "judge")

@@ -5,10 +5,12 @@ seq-rep-n of Welleck et al. (2020, arXiv 1908.04319).
 """
 
 import re
+from collections.abc import Sequence
 
 _UNIT = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+")
 _COPIES = 3  # of the same units in a row make a loop
 _LOOP = 6  # least number of units of a loop
+_LONGEST = 200  # units of one copy
 
 
 def units(text: str) -> list[str]:
@@ -37,3 +39,17 @@ def ends_in_loop(text: str, *, ended: bool = True) -> bool:
         if length >= max(_LOOP, _COPIES * period):
             return True
     return False
+
+
+def repeated(found: Sequence[str], copies: int, least: int) -> list[str] | None:
+    """Return the units that a text has `copies` times or more in a row anywhere, `least` units or more in all.
+
+    The shortest such units; None if there are none.
+    """
+    for period in range(1, min(_LONGEST, len(found) // copies) + 1):
+        length = period
+        for place in range(period, len(found)):
+            length = length + 1 if found[place] == found[place - period] else period
+            if length >= max(least, copies * period):
+                return list(found[place - period + 1 : place + 1])
+    return None

@@ -1,0 +1,240 @@
+"""The cycle: from ratings to a promoted model as one command, which goes on wherever it was killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_object, sha256, write_json
+from sayso.base.jsonl import write_jsonl
+from sayso.base.life import Life
+from sayso.cli.main import run
+from sayso.feedback.aliases import Aliases
+from sayso.feedback.store import Generation, Store
+from sayso.model import ModelConfig, Transformer
+from sayso.run.cycle import STEPS, Cycle, advance, cycle, due, last_state, ratings_of, run_cycle, seconds_of
+from sayso.run.evaluate import Evaluate, evaluate
+from sayso.run.promote import Promote, promote
+from sayso.token.train import train
+from sayso.weights.folder import save_model
+from sayso.weights.tensors import weights_file
+
+TEXTS = [f"The {animal} went to the {place} and found {count} red apples." for count, animal, place in
+         [(2, "fox", "hill"), (3, "cat", "mill"), (5, "hen", "barn"), (7, "owl", "wood")]] * 8  # fmt: skip
+SMALL: dict[str, Any] = {"n": 1, "text_bytes": 300, "baseline_bytes": 2000, "replay": 0.0, "processes": 1}
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A life whose `stable` is an untrained model, with edits and choices of people."""
+    life = Life(tmp_path_factory.mktemp("born") / "life")
+    texts = [{"text": text, "source": "test"} for text in TEXTS]
+    write_jsonl(life.data("text") / "train-00000.jsonl", texts)
+    write_jsonl(life.data("text") / "val-00000.jsonl", texts[:4])
+    write_json(life.data("text") / "manifest.json", {"sources": []})
+    tokenizer = train("bpe", TEXTS, 300)
+    config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 48, context=96)
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
+    save_model(model, tokenizer, life.model("tuned"), {"stage": "tuned", "name": "tuned"})
+    store = Store(life.store)
+    made = Generation("tuned", sha256(weights_file(life.model("tuned")))[:12], {}, "stop", 5, 3, 0.1)
+    for number, text in enumerate(TEXTS[:4]):
+        asked = store.say(store.new_conversation().id, f"Who went {number}?")
+        first, second = (store.reply(asked.id, one, store.prompt(asked.id), made).id for one in (text, "Apples."))
+        store.choose(first, second)
+        store.edit(second, f"Nobody went {number}.")
+    store.close()
+    evaluate(Evaluate("tuned", life=life.root, n=1, text_bytes=300, baseline_bytes=2000))
+    promote(Promote("tuned", life=life.root))
+    return life
+
+
+@pytest.fixture
+def life(born: Life, tmp_path: Path) -> Life:
+    shutil.copytree(born.root, tmp_path / "life")
+    return Life(tmp_path / "life")
+
+
+@pytest.fixture
+def lenient(tmp_path: Path) -> Path:
+    """A gate that only a model without any answer fails."""
+    path = tmp_path / "gate.toml"
+    path.write_text("[tasks]\nmargin = 0.99\n[bits_per_byte]\nreal = 99\nsmallworld = 99\n")
+    return path
+
+
+def named(life: Life) -> list[str]:
+    """Return the models that the alias has named, in order."""
+    store = Store(life.store)
+    found = [entry.model for entry in Aliases(store).history("stable")]
+    store.close()
+    return found
+
+
+def weights(life: Life, name: str) -> str:
+    return sha256(weights_file(life.model(name)))
+
+
+def test_a_cycle_ends_with_a_promoted_model(life: Life, lenient: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And killed between any two of its steps, it goes on and ends with the same weights."""
+    other = Life(life.root.with_name("other"))
+    shutil.copytree(life.root, other.root)
+    state = cycle(Cycle(life=life.root, gate=lenient, **SMALL))
+    assert (state["parent"], state["candidate"], state["verdict"]) == ("tuned", "cycle-1", "passed")
+    assert (state["conversations"], state["pairs"]) == (4, 8)
+    made_of = read_object(life.data("feedback") / "manifest.json")["made_of"]
+    assert made_of["pairs on policy"] == 8, "the parent made these replies"
+    assert named(life) == ["tuned", "cycle-1"]
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("Cycle 1: 4 conversations and 8 pairs from 8 ratings made 'cycle-1', which passed the gate")
+    for step in STEPS:
+        assert "ended" not in (last_state(other) or {})
+        assert named(other) == ["tuned"]
+        assert advance(Cycle(life=other.root, gate=lenient, **SMALL))["done"][-1] == step
+    assert named(other) == ["tuned", "cycle-1"]
+    assert [weights(one, "cycle-1") for one in (life, other)] == [weights(life, "cycle-1")] * 2
+    assert weights(life, "cycle-1") != weights(life, "tuned")
+
+
+def test_a_promotion_that_was_not_kept_is_not_repeated(life: Life, lenient: Path) -> None:
+    """Killed after the alias moved and before the cycle knew."""
+    options = Cycle(life=life.root, gate=lenient, **SMALL)
+    run_cycle(options)
+    path = life.run("cycle-1") / "cycle.json"
+    state = read_object(path, "done")
+    kept = {key: state[key] for key in state if key not in ("ended", "said", "verdict")}
+    write_json(path, {**kept, "done": list(STEPS[:-1])}, sealed=True)
+    assert advance(options)["verdict"] == "passed"
+    assert named(life) == ["tuned", "cycle-1"]
+
+
+def test_a_candidate_that_fails_the_gate_is_not_promoted(life: Life, tmp_path: Path) -> None:
+    """The next cycle has the same parent and another name."""
+    gate = tmp_path / "strict.toml"
+    gate.write_text("[preference]\nrequired = true\n[bits_per_byte]\nreal = 99\n")
+    options = Cycle(life=life.root, gate=gate, **SMALL)
+    state = run_cycle(options)
+    assert state["verdict"] == "not enough data"
+    assert "'cycle-1', which is not promoted (not enough data): 'stable' still names 'tuned'." in state["said"]
+    assert named(life) == ["tuned"]
+    again = advance(options)
+    assert (again["cycle"], again["parent"], again["done"]) == (2, "tuned", ["gather"])
+
+
+def test_without_feedback_there_is_no_candidate(life: Life) -> None:
+    store = Store(life.store)
+    for talk in store.conversations():
+        store.delete(talk.id)
+    store.close()
+    state = run_cycle(Cycle(life=life.root, **SMALL))
+    assert state["candidate"] is None
+    assert "there is nothing to learn from yet, and 'stable' still names 'tuned'" in state["said"]
+    assert not life.model("cycle-1").exists()
+
+
+def test_an_interrupted_cycle_keeps_its_options(life: Life) -> None:
+    """Unless another one is begun."""
+    advance(Cycle(life=life.root, epochs=2.0, **SMALL))
+    assert advance(Cycle(life=life.root, epochs=1.0, **SMALL))["options"]["epochs"] == 2.0
+    assert (life.model("cycle-1-tuned")).exists()
+    restarted = advance(Cycle(life=life.root, restart=True, **SMALL))
+    assert (restarted["cycle"], restarted["done"], restarted["options"]["epochs"]) == (2, ["gather"], 1.0)
+
+
+@pytest.mark.parametrize("marks", [("Gathered", "pairs come from gathered ratings")])
+def test_a_killed_process_goes_on(
+    marks: tuple[str, ...], life: Life, lenient: Path, born: Life, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of steps; the weights are those of a cycle that nobody killed."""
+    words = [sys.executable, "-u", "-m", "sayso", "cycle", "--gate", str(lenient), "--n", "1", "--text-bytes", "300"]
+    words += ["--baseline-bytes", "2000", "--replay", "0", "--processes", "1", "--life", str(life.root)]
+    for mark in marks:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+            assert process.stdout is not None
+            assert any(mark in line for line in process.stdout), f"it printed no '{mark}'"
+            os.kill(process.pid, signal.SIGKILL)
+    assert named(life) == ["tuned"]
+    assert cycle(Cycle(life=life.root, gate=lenient, **SMALL))["verdict"] == "passed"
+    whole = Life(tmp_path / "whole")
+    shutil.copytree(born.root, whole.root)
+    run_cycle(Cycle(life=whole.root, gate=lenient, **SMALL))
+    assert weights(life, "cycle-1") == weights(whole, "cycle-1")
+    assert named(life) == ["tuned", "cycle-1"]
+
+
+@pytest.mark.parametrize(
+    ("every", "count", "now", "ratings", "expected"),
+    [
+        (None, 200, 0, 209, False),
+        (None, 200, 0, 210, True),
+        (60.0, None, 59, 10, False),
+        (60.0, None, 60, 10, True),
+        (60.0, 5, 60, 14, False),
+        (60.0, 5, 59, 99, False),
+        (60.0, 5, 60, 15, True),
+    ],
+)
+def test_a_cycle_is_due_when_time_and_ratings_say_so(
+    every: float | None, count: int | None, now: float, ratings: int, expected: bool
+) -> None:
+    state = {"began": "1970-01-01T00:00:00+00:00", "ratings": 10}
+    assert due(state, now, ratings, every, count) is expected
+
+
+def test_the_first_cycle_waits_for_ratings_only() -> None:
+    assert due(None, 0, 0, 60.0, None)
+    assert not due(None, 0, 199, 60.0, 200)
+    assert due(None, 0, 200, None, 200)
+
+
+def test_a_schedule_runs_as_many_cycles_as_are_due(life: Life) -> None:
+    """The ratings are enough for the first one at once; an unfinished one does not wait."""
+    options = Cycle(life=life.root, when="8 ratings", cycles=1, **SMALL)
+    assert cycle(options)["cycle"] == 1
+    advance(Cycle(life=life.root, **SMALL))
+    assert cycle(options)["cycle"] == 2
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90m", 5400), ("12h", 43_200), ("1d", 86_400), ("1.5 days", 129_600)])
+def test_times_are_read(text: str, expected: float) -> None:
+    assert seconds_of(text) == expected
+    assert ratings_of("200 ratings") == 200
+    assert ratings_of("1 rating") == 1
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "rule"),
+    [
+        (seconds_of, "1", "--every must be a time such as 90m, 12h, 1d or 1w; got '1'."),
+        (seconds_of, "0d", "--every must be a time"),
+        (seconds_of, "daily", "--every must be a time"),
+        (ratings_of, "200", "--when must be a number of ratings such as '200 ratings'; got '200'."),
+        (ratings_of, "0 ratings", "--when must be a number"),
+    ],
+)
+def test_a_bad_schedule_is_refused(parse: Callable[[str], object], text: str, rule: str) -> None:
+    with pytest.raises(UserError, match=rule):
+        parse(text)
+
+
+def test_without_an_alias_there_is_nothing_to_improve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cycle", "--life", str(tmp_path / "none")]) == 2
+    assert "'stable' names no model yet, so there is nothing to improve" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_parent_that_is_gone_is_named(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(life.model("tuned"))
+    assert run(["cycle", "--life", str(life.root)]) == 2
+    assert (
+        "'stable' names 'tuned', whose folder is gone or has other weights now; restore it." in capsys.readouterr().err
+    )
+    assert last_state(life) is None
