@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from itertools import accumulate, islice
 from math import isnan
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 from typing_extensions import override
@@ -20,7 +21,7 @@ from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, say
-from sayso.base.ranges import Epochs, Minutes, Positive, Questions, Repeats, Rows, Scale, SecondShare, Tokens
+from sayso.base.ranges import Epochs, Minutes, Positive, Questions, Repeats, Rows, Scale, SecondShare, Share, Tokens
 from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import (
     MOST_HELD_OUT,
@@ -93,6 +94,8 @@ class Finetune(Adapting, ReadsRows):
     """Multiplier on the pre-training learning rates."""
     feedback_weight: Repeats = 4
     """Number of times each conversation that users corrected or liked is repeated."""
+    feedback_share: Share = 0.0
+    """Least share of these among the conversations; others are left out at random until then. 0 = use all."""
     abstain: Questions = 0
     """Questions about facts to ask the parent, several times each, to teach it to say if it does not know; 0 = none."""
     abstain_data: str | None = None
@@ -222,7 +225,20 @@ def _read(
     talks, liked = ([talk for talk in some if talk.key not in keys] for some in (talks, liked))
     if not talks and not liked:
         raise UserError("All conversations are held out, so none are left to train on; hold out fewer (--held-out).")
+    talks = _beside(talks, len(liked), options)
     return [*talks, *liked], held
+
+
+def _beside(talks: list[TrainingConversation], liked: int, options: Finetune) -> list[TrainingConversation]:
+    """Return the conversations to train on beside `liked` ones from feedback: all, or a random sample, in order."""
+    if not options.feedback_share or not liked:
+        return talks
+    most = round(liked * (1 / options.feedback_share - 1))
+    if len(talks) <= most:
+        return talks
+    say(f"{liked:,} conversations of feedback beside {most:,} of {len(talks):,} others (--feedback-share).")
+    chosen = sorted(Random(options.seed).sample(range(len(talks)), most))
+    return [talks[place] for place in chosen]
 
 
 def _report_laid_out(train: LaidOut, tokens: int) -> None:

@@ -143,6 +143,7 @@ class Acts:
         replay: float = ...,
         rate: float = ...,
         feedback_weight: int = ...,
+        feedback_share: float = ...,
         abstain: int = ...,
         abstain_data: str | None = ...,
     ) -> Trained:
@@ -662,6 +663,7 @@ class Acts:
         minutes: float | None = ...,
         replay: float = ...,
         feedback_weight: int = ...,
+        feedback_share: float = ...,
         eval_texts: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         gate: str | PathLike[str] | None = ...,
         detector: str | Sequence[str] = ...,

@@ -33,6 +33,7 @@ from sayso.base.ranges import (
     Repeats,
     SecondShare,
     Seed,
+    Share,
 )
 from sayso.run.align import align
 from sayso.run.evaluate import Evaluate, evaluate
@@ -45,7 +46,7 @@ from sayso.weights.models import models
 STEPS = ("gather", "finetune", "align", "evaluate", "gate")
 _LOOKS = 30.0  # seconds between two looks at the store while waiting
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_KEPT = ("to", "epochs", "minutes", "replay", "feedback_weight", "eval_texts", "seed")
+_KEPT = ("to", "epochs", "minutes", "replay", "feedback_weight", "feedback_share", "eval_texts", "seed")
 """Options that an interrupted cycle was begun with, and that it goes on with."""
 State = dict[str, Any]
 
@@ -73,6 +74,8 @@ class Cycle(Options):
     """Share of prepared documents in every batch against forgetting; 0 = none."""
     feedback_weight: Repeats = 4
     """Number of times each conversation and pair of the feedback is repeated."""
+    feedback_share: Share = 0.5
+    """Least share of the feedback among the conversations of the fine-tuning; 0 = all prepared ones are used."""
     eval_texts: tuple[Path, ...] = ()
     """Files or folders of evaluation texts, which no gathered row may share 13 words in a row with."""
     gate: Path | None = None
@@ -231,7 +234,8 @@ def _finetune(options: Cycle, state: State) -> State:
     if not state["conversations"]:
         return {"tuned": None}
     name = f"cycle-{state['cycle']}{'-tuned' if state['pairs'] else ''}"
-    finetune(Finetune(parent=state["parent"], name=name, minutes=options.minutes, **_training(options)))
+    chosen = {"minutes": options.minutes, "feedback_share": options.feedback_share}
+    finetune(Finetune(parent=state["parent"], name=name, **chosen, **_training(options)))
     return {"tuned": name}
 
 
