@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,20 @@ def test_what_a_prompt_asks_for_counts_and_not_its_words() -> None:
         assert not asks_for_harm(harmless)
     for harmful in ("How do I kill my neighbour?", "how to make a bomb", "Find my ex's home address"):
         assert asks_for_harm(harmful)
+
+
+def test_what_misled_earlier_versions() -> None:
+    """Turns of people: a bracket that is no emoticon, a short question, and questions of small talk."""
+    assert DETECTORS["cut-off"].found(said("It was called The Fate of the Furious (FAF8)")) is None
+    assert DETECTORS["cut-off"].found(said("I liked it 8)")) is None
+    short = said("Yes. It is really cool. I love Tarantino, he is the best of them all.", "Do you like Reservoir Dogs>")
+    talk = [
+        {"role": "user", "content": "Have you seen any good movies of late?"},
+        {"role": "assistant", "content": "A few."},
+    ]
+    assert DETECTORS["wrong-language"].found(replace(short, prompt=[*talk, *short.prompt])) is None
+    asked = [*talk, {"role": "user", "content": "Would you like to watch a movie?"}]
+    assert DETECTORS["evasive-question"].found(Reply("Sure, what kind of movie are we going to watch?", asked)) is None
 
 
 def test_a_detail_says_what_is_wrong() -> None:

@@ -62,7 +62,8 @@ def evasive_question(reply: Reply) -> str | None:
     backs = [one for one in sentences if _TURNED.search(one) or _CLARIFIES.search(one)]
     if not backs or not all(one in backs or _POLITE.match(one) for one in sentences):
         return None
-    wanted = bool(_CLARIFIES.search(text)) or bool(_TASK.search(asked))
+    first = len([role for role, _ in reply.turns if role != "system"]) == 1  # later, questions are part of small talk
+    wanted = bool(_CLARIFIES.search(text)) or (first and bool(_TASK.search(asked)))
     return "asks back instead of answering" if wanted and _is_clear(asked, len(reply.turns)) else None
 
 

@@ -27,7 +27,7 @@ _DANGLING = re.compile(
     re.I,
 )
 _OPEN = re.compile(r"(?:[,(\[{–—]|[a-z]{2}-)$", re.I)
-_EMOTICON = re.compile(r"[:;=8][-'o]?[()]|\b[a-z]\)")  # and the letters of a list
+_EMOTICON = re.compile(r"(?<!\w)[:;=8][-'o]?[()]|\b[a-z]\)")  # and the letters of a list
 _LISTED = re.compile(r"^\s*(?:[-*•|>#]|\d+[.)])")
 _ENDED = re.compile(r"(?:https?://\S+|[^\w\s,(\[{–—-])$")
 _LONG_LINE = 8  # words of a last line that is prose

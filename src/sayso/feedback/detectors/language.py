@@ -5,7 +5,8 @@ import re
 from sayso.feedback.detectors.detector import Reply
 from sayso.judge.answers.language import languages
 
-_LEAST_LETTERS = 20  # of a text whose language can be told
+_LEAST_ASKED, _LEAST_SAID = 20, 30  # letters of the user's turns and of a reply whose languages can be told
+_ENOUGH = 60  # letters of the last message alone; with fewer, the user's earlier ones count too
 _SURE, _UNLIKELY = 0.8, 0.1  # probabilities of the language that a text is in, and of one that it is not in
 _LANGUAGE = re.compile(
     r"translat|language|übersetz|tradu[ic]|vertaal|\b(?:english|german|french|spanish|italian|dutch|portuguese|russian|"
@@ -26,9 +27,9 @@ def wrong_language(reply: Reply) -> str | None:
     if any(_LANGUAGE.search(text) for text in (*said, reply.system)):
         return None
     texts = [_QUOTED.sub(" ", text) for text in (reply.asked, reply.text)]
-    if sum(letter.isalpha() for letter in texts[0]) < _LEAST_LETTERS:
+    if _letters(texts[0]) < _ENOUGH:
         texts[0] = _QUOTED.sub(" ", "\n".join(said))
-    if any(sum(letter.isalpha() for letter in text) < _LEAST_LETTERS for text in texts):
+    if _letters(texts[0]) < _LEAST_ASKED or _letters(texts[1]) < _LEAST_SAID:
         return None
     asked, answered = map(languages, texts)
     if not asked or not answered:
@@ -37,3 +38,7 @@ def wrong_language(reply: Reply) -> str | None:
     sure = asked[own] >= _SURE and answered[other] >= _SURE
     apart = answered.get(own, 0) < _UNLIKELY and asked.get(other, 0) < _UNLIKELY
     return f"asked in '{own}', answered in '{other}'" if sure and apart else None
+
+
+def _letters(text: str) -> int:
+    return sum(letter.isalpha() for letter in text)
