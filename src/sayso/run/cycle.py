@@ -234,7 +234,7 @@ def _finetune(options: Cycle, state: State) -> State:
     if not state["conversations"]:
         return {"tuned": None}
     name = f"cycle-{state['cycle']}{'-tuned' if state['pairs'] else ''}"
-    chosen = {"minutes": options.minutes, "feedback_share": options.feedback_share}
+    chosen: dict[str, Any] = {"minutes": options.minutes, "feedback_share": options.feedback_share}
     finetune(Finetune(parent=state["parent"], name=name, **chosen, **_training(options)))
     return {"tuned": name}
 
