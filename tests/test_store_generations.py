@@ -165,3 +165,42 @@ def test_invalid_ratings_are_refused(store: Store, act: Any, message: str) -> No
     with pytest.raises(UserError, match=message):
         act(store, reply)
     assert store.ratings() == []
+
+
+def test_another_reply_is_a_signal_about_the_last_one(store: Store) -> None:
+    """Each time that one is asked for; it is no rating."""
+    said = store.say(store.new_conversation().id, "Hello")
+    first, second, third = (store.reply(said.id, text, store.prompt(said.id), MADE).id for text in ("Hi", "Ho", "Hu"))
+    found = store.signals([first, second, third])
+    assert [(one.message_id, one.kind) for one in found] == [(first, "regenerated"), (second, "regenerated")]
+    assert store.ratings() == []
+
+
+def test_what_a_client_changed_is_a_signal(store: Store) -> None:
+    """It continues with another text than the reply; the reply without its reasoning is the same text."""
+    kept = Generations(store)
+    first, second = kept.record([recorded("<think>\nHm.\n</think>\nHi"), recorded("Ho")])
+
+    def continued(text: str, **extra: Any) -> None:
+        turn = {"role": "assistant", "content": text, **extra}
+        for _ in range(2):  # the same prompt again says nothing new
+            kept.record([recorded("And?", prompt=[*SAID, turn, {"role": "user", "content": "Go on"}])])
+
+    continued("Hi")
+    continued("Ho ")
+    continued("", tool_calls=[{"id": "c1"}])
+    assert store.signals([first, second]) == []
+    continued("Hi, dear")
+    assert [(one.message_id, one.kind) for one in store.signals([first, second])] == [(second, "edited on")]
+    kept.record([recorded("x", key="k9", prompt=[{"role": "assistant", "content": "y"}, *SAID])])  # nobody replied that
+
+
+def test_signals_are_about_replies(store: Store) -> None:
+    """A copied message of the user's own is none."""
+    said = store.say(store.new_conversation().id, "Hello")
+    reply = store.reply(said.id, "Hi", store.prompt(said.id), MADE)
+    store.note(reply.id, "copied")
+    for wrong in (said.id, 999):
+        with pytest.raises(UserError):
+            store.note(wrong, "copied")
+    assert [(one.message_id, one.kind) for one in store.signals([said.id, reply.id])] == [(reply.id, "copied")]

@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/messages": {"conversation_id": 1, "content": "hello"},
     "/api/replies": {"message_id": 1, "max_tokens": 1},
     "/api/ratings": {"kind": "thumb", "message_id": 1, "value": 1},
+    "/api/signals": {"kind": "copied", "message_id": 1},
 }
 
 
