@@ -122,6 +122,19 @@ def test_replies_of_the_api_can_be_rated(store: Store) -> None:
     assert store.conversations() == []  # a choice shows no reply on the page
 
 
+def test_only_conversations_of_texts_become_training_data(store: Store) -> None:
+    """A raw prompt is no conversation, and tools are no text; their ratings are counted."""
+    raw = [{"role": "text", "content": "Once"}]
+    tools = [{"role": "tools", "content": "[]"}, *SAID]
+    called = [*SAID, {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}]}]
+    for prompt in (raw, tools, called, SAID):
+        [reply] = Generations(store).record([recorded("Fine.", prompt=prompt)])
+        store.thumb(reply, 1)
+    gathered = gather(store.ratings())
+    assert [[turn["content"] for turn in row["messages"]] for row in gathered.conversations] == [["Hello", "Fine."]]
+    assert gathered.left_out == {"reply to a raw prompt or one with tools": 3}
+
+
 def test_a_hidden_reply_leaves_the_page_as_it_is(store: Store) -> None:
     """One that was made for a comparison is no sibling of the reply that is shown."""
     talk = store.new_conversation()
