@@ -138,7 +138,7 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
     talk = store.new_conversation(user)
     said = store.say(talk.id, f"My secret is {secret}")
     prompt = store.prompt(said.id)
-    trace = Trace(route="page", prompt_ids=[1], completion_ids=[2], logprobs=[-1.0])
+    trace = Trace(route="page", prompt_ids=[ord(one) for one in secret], completion_ids=[2], logprobs=[-1.0])
     shown = store.reply(said.id, f"So it is {secret}", prompt, made, trace=trace).id
     other = store.reply(said.id, "I see.", prompt, made, trace=trace).id
     store.edit(shown, f"{secret} it is", by=Rater(user))

@@ -205,7 +205,8 @@ def test_what_a_client_changed_is_a_signal(store: Store) -> None:
     assert store.signals([first, second]) == []
     continued("Hi, dear")
     assert [(one.message_id, one.kind) for one in store.signals([first, second])] == [(second, "edited on")]
-    kept.record([recorded("x", key="k9", prompt=[{"role": "assistant", "content": "y"}, *SAID])])  # nobody replied that
+    unknown = [*SAID, {"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
+    kept.record([recorded("x", key="k9", prompt=unknown)])  # whose reply was not recorded
 
 
 def test_signals_are_about_replies(store: Store) -> None:
