@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
     talk = store.new_conversation(user)
     said = store.say(talk.id, f"My secret is {secret}")
     prompt = store.prompt(said.id)
-    trace = Trace(route="page", prompt_ids=[1], completion_ids=[2], logprobs=[-1.0])
+    trace = Trace(route="page", prompt_ids=[ord(one) for one in secret], completion_ids=[2], logprobs=[-1.0])
     shown = store.reply(said.id, f"So it is {secret}", prompt, made, trace=trace).id
     other = store.reply(said.id, "I see.", prompt, made, trace=trace).id
     store.edit(shown, f"{secret} it is", by=Rater(user))
@@ -158,9 +159,10 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
             flagged = connection.execute(flag.returning(flags.c.id)).scalar_one()
             row = {"flag_id": flagged, "state": "real", "annotator": user, "created_at": now()}
             connection.execute(triage.insert().values(row))
+            digest = sha256(f"{user} {message}".encode()).hexdigest()
             case = {
                 "flag_id": flagged,
-                "digest": f"{user} {message}",
+                "digest": f"00000001{digest[8:]}",  # odd: its question may be trained on
                 "detector": "loop",
                 "prompt": prompt,
                 "reply": secret,

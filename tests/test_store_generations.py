@@ -122,6 +122,19 @@ def test_replies_of_the_api_can_be_rated(store: Store) -> None:
     assert store.conversations() == []  # a choice shows no reply on the page
 
 
+def test_only_conversations_of_texts_become_training_data(store: Store) -> None:
+    """A raw prompt is no conversation, and tools are no text; their ratings are counted."""
+    raw = [{"role": "text", "content": "Once"}]
+    tools = [{"role": "tools", "content": "[]"}, *SAID]
+    called = [*SAID, {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}]}]
+    for prompt in (raw, tools, called, SAID):
+        [reply] = Generations(store).record([recorded("Fine.", prompt=prompt)])
+        store.thumb(reply, 1)
+    gathered = gather(store.ratings())
+    assert [[turn["content"] for turn in row["messages"]] for row in gathered.conversations] == [["Hello", "Fine."]]
+    assert gathered.left_out == {"reply to a raw prompt or one with tools": 3}
+
+
 def test_a_hidden_reply_leaves_the_page_as_it_is(store: Store) -> None:
     """One that was made for a comparison is no sibling of the reply that is shown."""
     talk = store.new_conversation()
@@ -165,3 +178,43 @@ def test_invalid_ratings_are_refused(store: Store, act: Any, message: str) -> No
     with pytest.raises(UserError, match=message):
         act(store, reply)
     assert store.ratings() == []
+
+
+def test_another_reply_is_a_signal_about_the_last_one(store: Store) -> None:
+    """Each time that one is asked for; it is no rating."""
+    said = store.say(store.new_conversation().id, "Hello")
+    first, second, third = (store.reply(said.id, text, store.prompt(said.id), MADE).id for text in ("Hi", "Ho", "Hu"))
+    found = store.signals([first, second, third])
+    assert [(one.message_id, one.kind) for one in found] == [(first, "regenerated"), (second, "regenerated")]
+    assert store.ratings() == []
+
+
+def test_what_a_client_changed_is_a_signal(store: Store) -> None:
+    """It continues with another text than the reply; the reply without its reasoning is the same text."""
+    kept = Generations(store)
+    first, second = kept.record([recorded("<think>\nHm.\n</think>\nHi"), recorded("Ho")])
+
+    def continued(text: str, **extra: Any) -> None:
+        turn = {"role": "assistant", "content": text, **extra}
+        for _ in range(2):  # the same prompt again says nothing new
+            kept.record([recorded("And?", prompt=[*SAID, turn, {"role": "user", "content": "Go on"}])])
+
+    continued("Hi")
+    continued("Ho ")
+    continued("", tool_calls=[{"id": "c1"}])
+    assert store.signals([first, second]) == []
+    continued("Hi, dear")
+    assert [(one.message_id, one.kind) for one in store.signals([first, second])] == [(second, "edited on")]
+    unknown = [*SAID, {"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
+    kept.record([recorded("x", key="k9", prompt=unknown)])  # whose reply was not recorded
+
+
+def test_signals_are_about_replies(store: Store) -> None:
+    """A copied message of the user's own is none."""
+    said = store.say(store.new_conversation().id, "Hello")
+    reply = store.reply(said.id, "Hi", store.prompt(said.id), MADE)
+    store.note(reply.id, "copied")
+    for wrong in (said.id, 999):
+        with pytest.raises(UserError):
+            store.note(wrong, "copied")
+    assert [(one.message_id, one.kind) for one in store.signals([said.id, reply.id])] == [(reply.id, "copied")]

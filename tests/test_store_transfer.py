@@ -18,7 +18,7 @@ from sayso.feedback.export_store import TABLES, export_store
 from sayso.feedback.generations import Generations
 from sayso.feedback.import_store import Imported, import_store
 from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import answers, conversations, keys, now
+from sayso.feedback.tables import answers, conversations, generations, keys, now
 
 Fill = Callable[[Store, str, str], list[int]]
 
@@ -43,6 +43,13 @@ def exported(store: Store, path: Path) -> str:
     """What a store's export is."""
     export_store(store, path)
     return path.read_text()
+
+
+def traces(store: Store) -> list[Any]:
+    """The traces of all replies."""
+    with store.engine.begin() as connection:
+        ids = connection.scalars(sql.select(generations.c.message_id).order_by(generations.c.message_id)).all()
+    return [Generations(store).trace(one) for one in ids]
 
 
 def counts(path: Path) -> dict[str, int]:
@@ -76,7 +83,7 @@ def test_a_used_store_gets_what_it_lacks(store: Store, source: Path, fill: Fill,
     fill(store, "cat", "else")
     before = exported(store, tmp_path / "before.jsonl").splitlines()[1:]
     ratings, branches = store.ratings(), [store.branch(talk.id) for talk in store.conversations()]
-    standing = Aliases(store).history()
+    standing, own = Aliases(store).history(), len(traces(store))
     found = import_store(store, source)
     left_out = {"aliases": 2, "canary": counts(source)["canary"]}
     assert found.left_out == left_out
@@ -89,11 +96,11 @@ def test_a_used_store_gets_what_it_lacks(store: Store, source: Path, fill: Fill,
     assert [store.branch(talk.id) for talk in store.conversations()][:1] == branches
     with closing(Store(tmp_path / "source.sqlite")) as old:
         wanted = [(one.kind, one.value, one.text, one.snapshot) for one in old.ratings()]
-        traces = [Generations(old).trace(one.message_id) for one in old.ratings()]
+        wanted_traces = traces(old)
         talks = [[(turn.role, turn.content) for turn in old.branch(talk.id)] for talk in old.conversations()]
     new = store.ratings()[len(ratings) :]
     assert [(one.kind, one.value, one.text, one.snapshot) for one in new] == wanted
-    assert [Generations(store).trace(one.message_id) for one in new] == traces
+    assert traces(store)[own:] == wanted_traces
     now_here = [[(turn.role, turn.content) for turn in store.branch(talk.id)] for talk in store.conversations()]
     assert now_here == [[(turn.role, turn.content) for turn in branches[0]], *talks]
     assert import_store(store, source).added == {}
@@ -118,14 +125,15 @@ def test_what_was_said_since_is_added(store: Store, source: Path, tmp_path: Path
 
 def test_two_equal_conversations_stay_two(store: Store, tmp_path: Path) -> None:
     """Also if they began in the same millisecond."""
-    for _ in range(2):
+    for name in ("one.jsonl", "two.jsonl"):
         store.say(store.new_conversation().id, "Hello")
-    with store.engine.execution_options(writes=True).begin() as connection:
-        connection.exec_driver_sql("UPDATE conversations SET created_at = 'then', updated_at = 'then'")
-        connection.exec_driver_sql("UPDATE messages SET created_at = 'then'")
-    export_store(store, tmp_path / "two.jsonl")
+        with store.engine.execution_options(writes=True).begin() as connection:
+            connection.exec_driver_sql("UPDATE conversations SET created_at = 'then', updated_at = 'then'")
+            connection.exec_driver_sql("UPDATE messages SET created_at = 'then'")
+        export_store(store, tmp_path / name)
     with closing(Store(tmp_path / "other.sqlite")) as other:
-        assert import_store(other, tmp_path / "two.jsonl").added["conversations"] == 2
+        assert import_store(other, tmp_path / "one.jsonl").added["conversations"] == 1
+        assert import_store(other, tmp_path / "two.jsonl").added["conversations"] == 1
         assert import_store(other, tmp_path / "two.jsonl").added == {}
     assert import_store(store, tmp_path / "two.jsonl").added == {}
 

@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/messages": {"conversation_id": 1, "content": "hello"},
     "/api/replies": {"message_id": 1, "max_tokens": 1},
     "/api/ratings": {"kind": "thumb", "message_id": 1, "value": 1},
+    "/api/signals": {"kind": "copied", "message_id": 1},
 }
 
 
@@ -368,8 +369,8 @@ SHAPES = "must be a string, an array of strings, an array of integers or an arra
             "text.format.name",
             "must match the pattern ^[a-z",
         ),
-        ("/api/ratings", {"kind": "clap"}, "kind", 'must be "thumb", "edit" or "choice"'),
-        ("/api/ratings", {"kind": None}, "kind", 'must be "thumb", "edit" or "choice"'),
+        ("/api/ratings", {"kind": "clap"}, "kind", 'must be "thumb", "rating", "edit", "choice", "tag" or "comment"'),
+        ("/api/ratings", {"kind": None}, "kind", 'must be "thumb", "rating", "edit", "choice", "tag" or "comment"'),
         ("/api/ratings", {"value": 2}, "value", "must be at most 1; got 2."),
         ("/api/ratings", {"kind": "edit", "value": 2}, "text", "'text' is required."),
         ("/api/conversations/x", {}, "conversation_id", 'must be an integer; got "x"'),

@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/replies": {"message_id": 1},
     "/api/stop": {"generation": "x"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
+    "/api/signals": {"kind": "copied", "message_id": 2},
 }
 """A valid body for each route that takes one."""
 LENGTHS = {

@@ -75,7 +75,7 @@ def test_a_reply_of_each_route_is_recorded(replier: Replier, tmp_path: Path, rou
     assert reply.prompt == [{**turn, "content": turn["content"].replace("\0", "\ufffd")} for turn in prompt]
     assert len(trace.prompt_ids) == reply.generation.prompt_tokens
     text = replier.tokenizer.decode(trace.completion_ids).replace("\0", "\ufffd")
-    assert text.removesuffix("\ufffd") == reply.content.removesuffix("\ufffd")  # a cut character is not shown
+    assert text.rstrip("\ufffd") == reply.content.rstrip("\ufffd")  # a character that was cut is not shown
     wanted = true_logprobs(replier, [*trace.prompt_ids], [*trace.completion_ids])
     assert trace.logprobs == pytest.approx(wanted, abs=1e-4)
 

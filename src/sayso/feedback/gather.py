@@ -21,7 +21,7 @@ from sayso.feedback.barred import Barred, barred, question
 from sayso.feedback.cases import cases_of
 from sayso.feedback.database import is_in_memory, store_file
 from sayso.feedback.origins import ORIGINS, origins
-from sayso.feedback.ratings import Rating
+from sayso.feedback.ratings import Rating, is_chat
 from sayso.feedback.reliability import standing
 from sayso.feedback.store import Store
 from sayso.judge.answers.text import normalized
@@ -93,9 +93,11 @@ def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
 
     A conversation ends with an edited reply or one with a thumb up. A pair prefers an edit to its original, a chosen
     reply to the rejected one, or a reply with a thumb up to one with a thumb down for the same prompt. Each thumb is
-    also a single rating of its reply. Rows that `rules` bar and near copies of another row are left out.
+    also a single rating of its reply. Rows that `rules` bar and near copies of another row are left out, and so are
+    replies to raw prompts and to those with tools.
     """
     rules = rules or Rules()
+    given, ratings = len(ratings), [rating for rating in ratings if is_chat(rating)]
     counted = standing(ratings)
     edits, thumbs = _edits(counted.ratings), _thumbs(counted.ratings)
     conversations, left_out = _conversations(edits, thumbs, counted.weights)
@@ -106,6 +108,7 @@ def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
         for row in _single(key, thumb)
     ]
     reasons = Counter(counted.left_out) + Counter(left_out)
+    reasons += Counter({"reply to a raw prompt or one with tools": given - len(ratings)})
     preferred, ties = ([one for one in pairs if ("tie" in one[1]) == tie] for tie in (False, True))
     found = {"conversations": conversations, "pairs": preferred, "ties": ties, "ratings": single}
     kept = {name: _allowed(rows, rules.barred, reasons) for name, rows in found.items()}

@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sql
 
 from sayso.feedback.prompts import keep_prompt
+from sayso.feedback.signals import note_edited_on
 from sayso.feedback.storable import storable
 from sayso.feedback.store import Generation, Store, title_of
-from sayso.feedback.tables import conversations, messages, now
+from sayso.feedback.tables import conversations, messages, now, turns
 from sayso.feedback.traces import Trace, keep_trace, read_trace
 
 
@@ -54,7 +55,11 @@ def _record(connection: sql.Connection, reply: RecordedReply) -> int:
         talk = _conversation(connection, talk, reply)
     row: dict[str, Any] = {"conversation_id": talk, "role": "assistant", "content": storable(reply.content)}
     row |= {name: getattr(reply.generation, name) for name in Generation.__dataclass_fields__}
-    row |= {"prompt_id": keep_prompt(connection, talk, reply.prompt), "left_out": 0, "created_at": now()}
+    before = connection.scalar(sql.select(sql.func.max(turns.c.id)).where(turns.c.conversation_id == talk)) or 0
+    last = keep_prompt(connection, talk, reply.prompt)
+    if last > before:  # a prompt that is asked again was looked at
+        note_edited_on(connection, last)
+    row |= {"prompt_id": last, "left_out": 0, "created_at": now()}
     made: int = connection.execute(messages.insert().values(row).returning(messages.c.id)).scalar_one()
     keep_trace(connection, talk, made, reply.trace)
     return made

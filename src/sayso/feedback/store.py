@@ -16,6 +16,7 @@ from sayso.feedback.database import open_engine
 from sayso.feedback.migrations import MIGRATIONS, Migration
 from sayso.feedback.prompts import chain, keep_prompt, prompt_of, turns_by_id
 from sayso.feedback.ratings import MOST_POINTS, SOMEONE, Opinion, Rater, Rating, checked, read_opinions, read_ratings
+from sayso.feedback.signals import Signal, SignalKind, note_regenerated, note_signal, read_signals
 from sayso.feedback.storable import storable
 from sayso.feedback.tables import conversations, messages, now, ratings, turns
 from sayso.feedback.traces import Trace, keep_trace
@@ -145,6 +146,7 @@ class Store:
                 "parent_id": parent_id,
                 "role": "assistant",
             }
+            note_regenerated(connection, parent_id)
             row["content"] = storable(content)
             row["prompt_id"] = keep_prompt(connection, parent.conversation_id, prompt)
             stored = _add(connection, row | {"left_out": left_out} | made)
@@ -234,6 +236,18 @@ class Store:
         """Return the current ratings of those of these replies that were rated."""
         with self.engine.begin() as connection:
             return read_opinions(connection, message_ids)
+
+    def note(self, message_id: int, kind: SignalKind) -> None:
+        """Store what somebody did with a reply instead of rating it."""
+        with self._writes.begin() as connection:
+            if _message(connection, message_id).generation is None:
+                raise UserError(f"Signals are about replies; message {message_id} is the user's.")
+            note_signal(connection, message_id, kind)
+
+    def signals(self, message_ids: Sequence[int]) -> list[Signal]:
+        """Return the signals about some replies in the order of creation."""
+        with self.engine.begin() as connection:
+            return read_signals(connection, message_ids)
 
     def _rate(self, message_id: int, row: dict[str, Any], by: Rater) -> Rating:
         with self._writes.begin() as connection:

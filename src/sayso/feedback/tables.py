@@ -105,7 +105,7 @@ generations = sql.Table(
     sql.Column("route", sql.String(32), nullable=False),  # page, or the route of the API
     sql.Column("request", sql.String(128), index=True),  # id of the request, as in the response's header
     sql.Column("key_id", sql.ForeignKey("keys.id", ondelete="SET NULL"), index=True),
-    sql.Column("alias", sql.String(64)),  # the name by which the model was asked for, if it was an alias
+    sql.Column("alias", sql.Text),  # the name by which the model was asked for, if it was an alias
     sql.Column("template", sql.String(64)),  # hash of the chat template
     sql.Column("sample", sql.Integer, nullable=False),  # index of the reply among those to the same prompt
     sql.Column("base_id", sql.Integer),  # no foreign key: the whole conversation is deleted at once

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from sayso.base.errors import UserError, require
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.base.ranges import Options
+from sayso.base.ranges import Options, Range
 
 _AGE = re.compile(r"([0-9]{1,6})([hdw])")
 _DAYS = {"h": 1 / 24, "d": 1, "w": 7}
@@ -22,7 +22,7 @@ class Forget(Options):
 
     user: str | None = None
     """Remove the conversations and ratings of this user: the API's field `user`, or the name of an API key."""
-    conversation: int | None = None
+    conversation: Annotated[int, Range(1, 2**31 - 1)] | None = None
     """Remove the conversation with this number."""
     older_than: str | None = None
     """Remove the conversations in which nothing was said for this long, such as 12h, 90d or 8w."""

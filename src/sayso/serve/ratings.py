@@ -1,4 +1,4 @@
-"""The route for ratings: stores thumbs, points, edits, choices, tags and comments, and returns the rated turn."""
+"""The routes for ratings and signals. A rating (thumb, points, edit, choice, tag, comment) returns the rated turn."""
 
 from typing import Annotated, Any, Literal
 
@@ -73,8 +73,15 @@ AnyRating = Annotated[
 ]
 
 
+class SignalBody(Body):
+    """POST /api/signals: the text of a reply was copied."""
+
+    kind: Literal["copied"]
+    message_id: RowId
+
+
 def rating_routes(store: Store) -> APIRouter:
-    """Return the route for a store."""
+    """Return the routes for a store."""
     router = APIRouter(prefix="/api")
 
     @router.post("/ratings", status_code=201)
@@ -82,6 +89,10 @@ def rating_routes(store: Store) -> APIRouter:
         given = _keep(store, rating, Rater(key_name(request)))
         turn = turns_of(store, [store.message(given.message_id)])[0]
         return {"id": given.id, "turn": turn, "ratings": store.count_ratings()}
+
+    @router.post("/signals", status_code=204)
+    def note(signal: SignalBody) -> None:
+        store.note(signal.message_id, signal.kind)
 
     return router
 

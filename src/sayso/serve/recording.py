@@ -31,7 +31,7 @@ Share = Literal["off", "sampled", "all"]
 SAMPLED = 10  # of so many conversations one is recorded
 HELD = 1000  # replies in memory that are not stored yet; further ones are dropped
 AT_ONCE = 50  # replies per transaction
-NAME = 200  # characters of a user's name that are stored
+NAME, ROUTE = 200, 32  # characters of a user's name and of a route that are stored
 PATIENCE = 3.0  # seconds between attempts, and to store the rest at the end
 
 
@@ -67,7 +67,7 @@ async def asker_of(request: Request, speaker: str) -> Asker:
     asked = body.get("model")
     route = request.scope["path"]
     return Asker(
-        "page" if route.startswith("/api/") else route,
+        "page" if route.startswith("/api/") else route[:ROUTE],
         state.get("request_id"),
         user[:NAME] if user else None,
         state.get("key_id"),

@@ -263,7 +263,9 @@ async function copy(text, article) {
     tell("Copied.");
   } catch {
     showProblem(new Error("The browser did not allow copying; select the text and copy it by hand."));
+    return;
   }
+  await call("POST", "/api/signals", { kind: "copied", message_id: Number(article.dataset.id) }).catch(() => {});
 }
 
 /* Conversations */
