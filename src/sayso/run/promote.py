@@ -123,7 +123,7 @@ def promote(options: Promote) -> dict[str, Any]:
             raise NotPromotedError(options.candidate, verdict)
         evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
         reason = options.reason if verdict != "passed" else None
-        made = aliases.assign(options.to, options.candidate, mark, evidence=evidence, reason=reason)
+        made = aliases.assign(options.to, options.candidate, mark, after=current, evidence=evidence, reason=reason)
     say(f"'{options.to}' names '{made.model}' from now on.")
     return asdict(made)
 
