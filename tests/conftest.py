@@ -85,7 +85,7 @@ def _served(replier: Any, where: Path) -> Iterator[str]:
     store = Store(where)
     app = make_app(replier, store, "tuned", fingerprint="0123456789ab")
     listening = listen("127.0.0.1", 0)
-    server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
+    server = Server(app, app.state.models.drain, grace=1, log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"

@@ -128,20 +128,22 @@ def promote(options: Promote) -> dict[str, Any]:
     return asdict(made)
 
 
-def model_named(life: Life, name: str, where: str | None) -> str:
-    """Return the model that an alias names, or `name` itself if it is a model, or no alias either.
-
-    Raises `UserError` if that model has other weights now.
-    """
+def entry_named(life: Life, name: str, where: str | None) -> "Assignment | None":
+    """Return the entry of an alias; None if `name` is a model of the life, or no alias either."""
     if name in models(life) or (where is None and not life.store.exists()):
-        return name
+        return None
     with _aliases(life, where) as aliases:
-        current = aliases.current(name)
-    if current is None:
-        return name
-    if current.model in models(life) and fingerprint_of(life.model(current.model)) != current.fingerprint:
-        raise UserError(f"'{name}' names '{current.model}', which has other weights now; promote it again.")
-    return current.model
+        return aliases.current(name)
+
+
+def folder_of(life: Life, entry: "Assignment") -> Path:
+    """Return the folder of the model that an alias names. Raises `UserError` if it is gone or has other weights now."""
+    folder = life.model(entry.model)
+    if entry.model not in models(life):
+        raise UserError(f"'{entry.alias}' names '{entry.model}', whose folder is gone; restore it, or roll back.")
+    if fingerprint_of(folder) != entry.fingerprint:
+        raise UserError(f"'{entry.alias}' names '{entry.model}', which has other weights now; promote it again.")
+    return folder
 
 
 def rollback(options: Rollback) -> dict[str, Any]:

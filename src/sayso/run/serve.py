@@ -17,7 +17,7 @@ from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
-from sayso.run.promote import model_named
+from sayso.run.promote import entry_named, folder_of
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
 from sayso.serve.listen import listen
@@ -30,6 +30,9 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from sayso.feedback.aliases import Assignment
+    from sayso.serve.served_model import ServedModel
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -41,7 +44,7 @@ class Serve(Options):
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Model of the life, alias, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, path of a model folder, or alias, which is followed. Default: the latest stage that exists."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
@@ -94,9 +97,10 @@ def serve(options: Serve) -> None:
             "Set SAYSO_API_KEY, or omit --host."
         )
     origins = origins_of(options)
-    folder = newest_model(life, model_named(life, options.model, options.store))
+    entry = entry_named(life, options.model, options.store)
+    folder = folder_of(life, entry) if entry else newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
-        _run(options, life, folder, origins, listening)
+        _run(options, life, folder, entry, origins, listening)
 
 
 def origins_of(options: Serve) -> frozenset[str]:
@@ -130,7 +134,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
     adapters: dict[str, Transformer] = {}
     for given in options.adapter:
         called, _, folder = given.partition("=")
-        if not (called and folder) or called in (name, *adapters):
+        if not (called and folder) or called in (name, options.model, *adapters):
             raise UserError(f"--adapter takes NAME=FOLDER with a unique name; got '{given}'.")
         adapters[called] = adapted_model(model, Path(folder))
     _check_cache(options, model, device)
@@ -157,34 +161,48 @@ def _check_cache(options: Serve, model: Transformer, device: str) -> None:
         )
 
 
-def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], listening: socket.socket) -> None:
+def _run(
+    options: Serve,
+    life: Life,
+    folder: Path,
+    entry: "Assignment | None",
+    origins: frozenset[str],
+    listening: socket.socket,
+) -> None:
+    from sayso.feedback.aliases import Aliases
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
+    from sayso.serve.follow import Follow
+    from sayso.serve.served_models import start_model
     from sayso.serve.server import run_server
 
     device = pick_device(options.device)
     store = Store(options.store or life.store)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-
     fingerprint = ""
+
+    def load_next(entry: "Assignment") -> "ServedModel":
+        folder = folder_of(life, entry)
+        _check_room(folder, device.kind)
+        replier, mark, engine = _load(options, life, folder, device.kind)
+        say(f"'{entry.alias}' names {folder.name} ({mark}) now, which answers from now on.")
+        return start_model(replier, folder.name, mark, engine, options.queue, entry.alias)
 
     def load() -> "FastAPI":
         nonlocal fingerprint
-        model, tokenizer = load_model(
-            folder, device.kind, plain=bool(options.adapter or options.admin_key), scores=is_reward_model(folder)
-        )
-        fingerprint = sha256(weights_file(folder))[:12]
+        replier, fingerprint, engine = _load(options, life, folder, device.kind)
         return make_app(
-            Replier(model, tokenizer),
+            replier,
             store,
             folder.name,
             fingerprint=fingerprint,
             key=options.api_key or None,
-            engine=engine_of(options, life, folder.name, model, device.kind),
+            engine=engine,
             queue=options.queue,
             origins=origins,
             admin_key=options.admin_key or None,
+            follow=Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None,
             record=options.record,
         )
 
@@ -196,3 +214,21 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
 
     with closing(store), logged_requests() if options.log_requests else nullcontext():
         run_server(load, listening, options.grace, announce)
+
+
+def _load(options: Serve, life: Life, folder: Path, device: str) -> tuple[Replier, str, Engine]:
+    """Load a model; return it with the fingerprint of its weights and its engine."""
+    plain = bool(options.adapter or options.admin_key)
+    model, tokenizer = load_model(folder, device, plain=plain, scores=is_reward_model(folder))
+    fingerprint = sha256(weights_file(folder))[:12]
+    return Replier(model, tokenizer), fingerprint, engine_of(options, life, folder.name, model, device)
+
+
+def _check_room(folder: Path, device: str) -> None:
+    """Raise `UserError` if a model would not fit into memory next to the one that is served."""
+    free, needed = free_memory(device), weights_file(folder).stat().st_size
+    if free is not None and needed > free:
+        raise UserError(
+            f"'{folder.name}' needs {needed / 2**30:.1f} GiB next to the served model, and {free / 2**30:.1f} GiB are "
+            "free; restart the server to serve it."
+        )

@@ -17,7 +17,7 @@ from sayso.serve.access import keys_of
 from sayso.serve.body import Strict
 from sayso.serve.envelope import headers_of
 from sayso.serve.errors import ApiError, naming
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.weights.adapter import adapted_model
 
 _Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -36,10 +36,9 @@ class UnloadRequest(Strict):
     lora_name: _Name
 
 
-def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
-    """Return the routes for one served model; without an admin key they refuse every request."""
+def lora_routes(models: ServedModels, admin_key: str | None) -> APIRouter:
+    """Return the routes for the served models; without an admin key they refuse every request."""
     router = APIRouter(prefix="/v1")
-    engine = served.worker.engine
 
     def check(request: Request) -> None:  # a dependency, so that it comes before the body
         if admin_key is None:
@@ -54,15 +53,20 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
 
     @router.post("/load_lora_adapter", dependencies=[Depends(check)])
     async def load(body: LoadRequest) -> PlainTextResponse:
-        if body.lora_name in (served.name, *served.adapters):
-            way = "choose another name" if body.lora_name == served.name else "unload it first, or choose another name"
+        served = models.pick()
+        if body.lora_name in served.names:
+            way = (
+                "choose another name"
+                if body.lora_name not in served.adapters
+                else "unload it first, or choose another name"
+            )
             text = f"A model '{body.lora_name}' is already served; {way}."
             raise ApiError(400, text, "invalid_value", "lora_name")
         if not Path(body.lora_path).is_dir():
             raise ApiError(404, f"There is no folder '{body.lora_path[:100]}'.", "not_found", "lora_path")
 
         def work() -> None:
-            engine.load_adapter(body.lora_name, adapted_model(served.replier.model, Path(body.lora_path)))
+            served.worker.engine.load_adapter(body.lora_name, adapted_model(served.replier.model, Path(body.lora_path)))
 
         with naming("lora_path"):
             await served.call(work)
@@ -70,10 +74,11 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
 
     @router.post("/unload_lora_adapter", dependencies=[Depends(check)])
     async def unload(body: UnloadRequest) -> PlainTextResponse:
+        served = models.pick()
         if body.lora_name not in served.adapters:
             raise ApiError(404, f"There is no adapter '{body.lora_name}' here.", "not_found", "lora_name")
         try:
-            await served.call(partial(engine.unload_adapter, body.lora_name))
+            await served.call(partial(served.worker.engine.unload_adapter, body.lora_name))
         except UserError as error:
             raise ApiError(409, str(error), "adapter_in_use", "lora_name") from error
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")

@@ -71,7 +71,7 @@ class Worker:
         self._orders: deque[Callable[[], None]] = deque()
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._retired = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         # Used only by the event loop: jobs and calls that have not finished.
@@ -143,15 +143,24 @@ class Worker:
             job.pieces.put_nowait(ClosingError())
             self.stop(job)
 
+    def retire(self) -> None:
+        """End the thread once every job has ended; there are no new ones. For any thread."""
+        with self._changed:
+            self._retired = True
+            self._changed.notify()
+
     def close(self) -> None:
         """Stop every job, and wait for the thread to end."""
-        atexit.unregister(self.close)
         self.closing = True
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+
+    @property
+    def _ends(self) -> bool:
+        return self._closed or self._retired
 
     def _check(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -175,17 +184,18 @@ class Worker:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._orders or self._calls or self._closed or not self.engine.idle)
+                self._changed.wait_for(lambda: self._orders or self._calls or self._ends or not self.engine.idle)
                 orders, self._orders = self._orders, deque()
                 call = self._calls.popleft() if self._calls else None
             for order in orders:
                 order()
-            if self._closed:
+            if self._closed or (self._retired and call is None and self.engine.idle):
                 break
             if call is not None:
                 _run(*call)
             if not self.engine.idle:
                 self._step()
+        atexit.unregister(self.close)  # which would keep the engine in memory
         for job in {job for job, _ in self._jobs.values()}:
             self._cancel(job)
         for future, _ in [*([call] if call else []), *self._calls]:
