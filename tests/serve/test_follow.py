@@ -34,6 +34,12 @@ CHAT = {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 4, "
 Hook = Callable[[Engine, Callable[[], object]], None]
 
 
+@pytest.fixture(autouse=True)
+def _still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the application itself never look, so that a test decides when."""
+    monkeypatch.setattr("sayso.serve.follow.EVERY", 3600.0)
+
+
 def small(seed: int) -> Replier:
     """A small random model with a tokenizer of its own."""
     tokenizer = train("bpe", ["the cat sat on the mat. " * 9 + "and a dog ran home. " * seed], 290 + seed)
@@ -185,9 +191,13 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before(
         follower = Follower(follow, app.state.models)
         assert client.portal is not None
         for model, problem, says in (
-            ("gone", None, "'stable' names 'gone', but 'first' goes on answering: 'stable' names 'gone', whose folder"),
-            ("second", MemoryError(), "'first' goes on answering: there is not enough memory for both models at once."),
-            ("third", RuntimeError("bug"), "'first' goes on answering: RuntimeError: bug"),
+            (
+                "gone",
+                None,
+                "'stable' names 'gone'; what was served before goes on answering: 'stable' names 'gone', whose",
+            ),
+            ("second", MemoryError(), "goes on answering: there is not enough memory for one more model."),
+            ("third", RuntimeError("bug"), "goes on answering: RuntimeError: bug"),
         ):
             assign(store, model)
             error = problem
@@ -237,15 +247,18 @@ def test_a_store_that_fails_leaves_the_model_in_place(store: Store, caplog: pyte
         for _ in range(2):
             client.portal.call(follower.look)
         [record] = caplog.records
-        assert record.message.endswith("but 'first' goes on answering: The store is not available.")
+        assert record.message.endswith("goes on answering: The store is not available.")
         assert made_by(client) == ("first", "first-weights")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_two_servers_on_one_store_follow_by_themselves(kind: str, tmp_path: Path) -> None:
+def test_two_servers_on_one_store_follow_by_themselves(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without anyone asking them to look, a promotion and a roll-back by a third process reach both."""
     if kind == "postgresql" and not POSTGRES:
         pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
+    monkeypatch.setattr("sayso.serve.follow.EVERY", 1.0)
     where = POSTGRES if kind == "postgresql" and POSTGRES else str(tmp_path / "store.sqlite")
     store = Store(where)
     if kind == "postgresql":

@@ -534,6 +534,8 @@ class Acts:
         self,
         *,
         model: str | PathLike[str] = ...,
+        canary: str | None = ...,
+        share: float = ...,
         host: str = ...,
         port: int = ...,
         api_key: str | None = ...,

@@ -31,7 +31,7 @@ class Assignment:
     """overridden: promoted by a person against the gate."""
     reason: str | None
     evidence: Any
-    """What the gate found, as JSON-ready data; None for a roll-back."""
+    """What the gate found, or a canary, as JSON-ready data; None for a roll-back by a person."""
     created_at: str
 
 
@@ -39,7 +39,7 @@ class Aliases:
     """The aliases of a store."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
+        self.store, self._engine = store, store.engine
 
     def assign(
         self,
@@ -81,6 +81,14 @@ class Aliases:
                 )
             before = standing[-2]
             return _add(connection, alias, before.model, before.fingerprint, "rolled back", reason, None)
+
+    def withdraw(self, entry: Assignment, instead: Assignment, reason: str, evidence: Any) -> Assignment | None:
+        """Roll an alias back to the model of another alias; None if it has moved since the entry, so that it stays."""
+        with self._changing() as connection:
+            current = _current(connection, entry.alias)
+            if current is None or current.id != entry.id:
+                return None
+            return _add(connection, entry.alias, instead.model, instead.fingerprint, "rolled back", reason, evidence)
 
     def current(self, alias: str, when: str | None = None) -> Assignment | None:
         """Return what an alias names now, or named at a time (UTC, ISO 8601); None if it did not exist."""

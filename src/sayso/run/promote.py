@@ -4,7 +4,7 @@ Input: what `sayso evaluate` and `sayso judge` found about the candidate and abo
 Output: a row of the history in the life's store.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from sayso.base.life import LONGEST_NAME, NAME_PATTERN, Life
 from sayso.base.log import say
 from sayso.base.output import console
 from sayso.base.ranges import Options
+from sayso.judge.canary import judge_canary
 from sayso.judge.gate import Finding, Gate, Measured, judge_gate, read_gate, verdict_of
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import compare_items
@@ -162,6 +163,7 @@ def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
     when = None if options.at is None else _utc(options.at)
     with _aliases(Life(options.life), options.store) as aliases:
         found = aliases.history()
+        canaries = _canaries(aliases, found) if when is None else []
         if when is not None:
             names = dict.fromkeys(entry.alias for entry in found)
             found = [entry for name in names if (entry := aliases.current(name, when)) is not None]
@@ -172,7 +174,24 @@ def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
         for entry in found:
             table.add_row(entry.created_at[:19], entry.alias, entry.model, entry.kind, entry.reason or "")
         console().print(table)
+    for line in canaries:
+        say(line)
     return [asdict(entry) for entry in found]
+
+
+def _canaries(aliases: "Aliases", history: Sequence["Assignment"]) -> list[str]:
+    """Return what the canaries that are in progress have shown, a line for each."""
+    from sayso.feedback.canary import CanaryLog
+
+    lines, current = [], {entry.alias: entry for entry in history}
+    for entry in current.values():
+        promoted = any(other.fingerprint == entry.fingerprint for other in current.values() if other is not entry)
+        record = None if promoted else CanaryLog(aliases.store, entry).read()
+        if record is not None:
+            verdict = judge_canary(record.outcomes, record.share)
+            advice = f" Promote it with: sayso promote {entry.model}" if verdict.state == "better" else ""
+            lines.append(f"Canary '{entry.alias}' ({entry.model}): {verdict.state}. {verdict.said}{advice}")
+    return lines
 
 
 def _utc(text: str) -> str:

@@ -45,6 +45,10 @@ class Serve(Options):
     """Folder of the life."""
     model: str = "aligned"
     """Model of the life, path of a model folder, or alias, which is followed. Default: the latest stage that exists."""
+    canary: str | None = None
+    """Alias whose model answers a share of the conversations, until it is found worse; needs an alias as --model."""
+    share: Annotated[float, Range(0.001, 0.999)] = 0.1
+    """Share of the conversations that the canary answers."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
@@ -98,9 +102,28 @@ def serve(options: Serve) -> None:
         )
     origins = origins_of(options)
     entry = entry_named(life, options.model, options.store)
+    canary = _canary_of(options, life, entry)
     folder = folder_of(life, entry) if entry else newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
-        _run(options, life, folder, entry, origins, listening)
+        _run(options, life, folder, (entry, canary), origins, listening)
+
+
+def _canary_of(options: Serve, life: Life, entry: "Assignment | None") -> "Assignment | None":
+    """Return what the canary's alias names. Raises `UserError` for two names that cannot be compared."""
+    if options.canary is None:
+        return None
+    if entry is None or options.canary == options.model:
+        raise UserError(
+            "A canary is compared with the model of another alias; serve one, as in --model stable --canary candidate. "
+            f"Got --model {options.model} --canary {options.canary}."
+        )
+    canary = entry_named(life, options.canary, options.store)
+    if canary is None:
+        raise UserError(
+            f"--canary takes an alias, and '{options.canary}' is none; make one with "
+            f"'sayso promote MODEL --to {options.canary}'."
+        )
+    return canary
 
 
 def origins_of(options: Serve) -> frozenset[str]:
@@ -165,10 +188,11 @@ def _run(
     options: Serve,
     life: Life,
     folder: Path,
-    entry: "Assignment | None",
+    entries: "tuple[Assignment | None, Assignment | None]",
     origins: frozenset[str],
     listening: socket.socket,
 ) -> None:
+    """Serve a folder's model; `entries` are those of its alias and of the canary's."""
     from sayso.feedback.aliases import Aliases
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
@@ -186,8 +210,12 @@ def _run(
         folder = folder_of(life, entry)
         _check_room(folder, device.kind)
         replier, mark, engine = _load(options, life, folder, device.kind)
-        say(f"'{entry.alias}' names {folder.name} ({mark}) now, which answers from now on.")
+        some = f"a share of {options.share:g} of the conversations" if entry.alias == options.canary else "new requests"
+        say(f"'{entry.alias}' names {folder.name} ({mark}), which answers {some} from now on.")
         return start_model(replier, folder.name, mark, engine, options.queue, entry.alias)
+
+    def following(entry: "Assignment | None") -> "Follow | None":
+        return Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None
 
     def load() -> "FastAPI":
         nonlocal fingerprint
@@ -202,7 +230,8 @@ def _run(
             queue=options.queue,
             origins=origins,
             admin_key=options.admin_key or None,
-            follow=Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None,
+            follow=following(entries[0]),
+            canary=(canary, options.share) if (canary := following(entries[1])) else None,
             record=options.record,
         )
 

@@ -160,7 +160,7 @@ def anthropic_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/messages")
     async def messages(body: MessageRequest, request: Request) -> Response:
-        model = models.pick()
+        model = await models.pick_for(body.model, request)
         model.adapter(body.model)  # before any other error in the body
         chat, wording = body.chat()
         prompt, terms, tools = await read_chat(model, chat, wording=wording)
@@ -174,7 +174,7 @@ def anthropic_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/messages/count_tokens")
     async def count_tokens(body: CountRequest) -> dict[str, int]:
-        model = models.pick()
+        model = models.pick(body.model)
         model.adapter(body.model)
         chat, wording = body.chat()
         prompt, _, _ = await read_chat(model, chat, wording=wording)

@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.resources import files
 
 from fastapi import FastAPI
@@ -25,9 +25,9 @@ from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
-from sayso.serve.follow import Follow, Follower
+from sayso.serve.follow import CanaryFollower, Follow, Follower
 from sayso.serve.lora import lora_routes
-from sayso.serve.metrics import TYPE
+from sayso.serve.metrics import TYPE, metrics_text
 from sayso.serve.paths import PathAliases, names_under_v1
 from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
@@ -60,9 +60,12 @@ def make_app(
     origins: Collection[str] = (),
     admin_key: str | None = None,
     follow: Follow | None = None,
+    canary: tuple[Follow, float] | None = None,
     record: Share = "off",
 ) -> FastAPI:
     """Return the application that serves a model under `name`, or what an alias names by then with `follow`.
+
+    `canary`: another alias, and the share of conversations that its model answers; it needs `follow`.
 
     `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
     and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
@@ -70,20 +73,23 @@ def make_app(
     server (CORS). With an `admin_key`, adapters can be loaded while the server runs. `record`: whether the replies of
     the API are stored, those of the page always are.
     """
-    alias = follow.entry.alias if follow else None
+    entry = follow.entry if follow else None
+    alias = entry.alias if entry else None
     main = start_model(replier, name, fingerprint, engine or Engine(replier.model), queue, alias)
     recorder = None if record == "off" else Recorder(store, record)
-    models = ServedModels(dataclasses.replace(main, recorder=recorder))
+    models = ServedModels(dataclasses.replace(main, recorder=recorder), entry)
+    followers = [Follower(follow, models)] if follow else []
+    if canary is not None:
+        followers.append(CanaryFollower(canary[0], models, canary[1], store))
     replies = PageReplies(models, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(Follower(follow, models).run()) if follow else None
+        following = [asyncio.create_task(follower.run()) for follower in followers]
         yield
-        if following is not None:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         await run_in_threadpool(models.close)
         await replies.close()
         if recorder is not None:
@@ -103,7 +109,7 @@ def make_app(
         lora_routes(models, admin_key),
         conversation_routes(store),
         reply_routes(replies),
-        rating_routes(store),
+        rating_routes(store, models),
     ]
     for router in routers:
         app.include_router(router)
@@ -128,7 +134,7 @@ def make_app(
 
     @app.get("/metrics")
     async def measured() -> Response:
-        return Response(models.main.worker.metrics.text(), media_type=TYPE)
+        return Response(metrics_text([model.worker.metrics for model in models.every]), media_type=TYPE)
 
     for path, (file, kind) in PAGE.items():
         app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)

@@ -45,22 +45,21 @@ def openai_routes(models: ServedModels, created: int) -> APIRouter:
 
     @router.get("/models")
     async def every() -> dict[str, Any]:
-        served = models.pick()
-        return {"object": "list", "data": [entry(served, name) for name in served.names]}
+        return {"object": "list", "data": [entry(served, name) for served in models.every for name in served.names]}
 
     @router.get("/models/{name}")
     async def one(name: str) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(name)
         served.adapter(name)
         return entry(served, name)
 
     @router.post("/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
-        return await answer_chat(models.pick(), asked, request)
+        return await answer_chat(await models.pick_for(asked.model, request), asked, request)
 
     @router.post("/completions")
     async def complete(asked: CompletionRequest, request: Request) -> Response:
-        return await answer_text(models.pick(), asked, request)
+        return await answer_text(await models.pick_for(asked.model, request), asked, request)
 
     return router
 

@@ -47,7 +47,7 @@ def embedding_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/embeddings")
     async def embeddings(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(asked.model)
         if served.adapter(asked.model):
             text = f"Embeddings come from the base model without an adapter; use the model '{served.name}'."
             raise ApiError(400, text, "invalid_value", "model")

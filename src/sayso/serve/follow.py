@@ -7,13 +7,16 @@ A model that cannot be loaded leaves the one before in place.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.device import out_of_memory
 from sayso.base.errors import UserError
-from sayso.feedback.aliases import Assignment
+from sayso.feedback.aliases import Aliases, Assignment
+from sayso.feedback.store import Store
+from sayso.judge.canary import judge_canary
+from sayso.serve.canary import Canary
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import ServedModels
 
@@ -34,11 +37,10 @@ class Follow:
 
 
 class Follower:
-    """Lets the models of a server follow an alias."""
+    """Lets the current model of a server follow an alias."""
 
     def __init__(self, follow: Follow, models: ServedModels) -> None:
         self.follow, self.models = follow, models
-        self.entry = follow.entry  # that of the served model
         self._failed = 0  # the id of the entry whose model could not be loaded
         self._again = 0.0  # when to try it again
         self._told = ""
@@ -50,31 +52,40 @@ class Follower:
             await self.look()
 
     async def look(self) -> None:
-        """Serve what the alias names, if it names another model now."""
+        """Serve what the alias names, if that has changed."""
         entry: Assignment | None = None
         try:
             entry = await run_in_threadpool(self.follow.current)
             waits = entry is not None and entry.id == self._failed and self._now < self._again
-            if entry is not None and entry.id != self.entry.id and not waits:
-                await self._serve(entry)
-        except Exception as error:  # whatever it is, the model before must go on answering
+            if entry is not None and self.is_new(entry) and not waits:
+                await self.serve(entry)
+                self._told = ""
+        except Exception as error:  # whatever it is, the models before must go on answering
             if entry is not None:
                 self._failed, self._again = entry.id, self._now + RETRY
             self._tell(entry, error)
 
-    async def _serve(self, entry: Assignment) -> None:
-        if (entry.model, entry.fingerprint) != (self.entry.model, self.entry.fingerprint):
-            self.models.replace(await run_in_threadpool(self.follow.load, entry))
-        self.entry, self._told = entry, ""
+    def is_new(self, entry: Assignment) -> bool:
+        """Whether an entry asks for another model than the last one."""
+        return self.models.entry is None or entry.id != self.models.entry.id
+
+    async def serve(self, entry: Assignment) -> None:
+        """Serve the model of an entry; nothing is loaded if it is the same model."""
+        before = self.models.entry
+        if before is not None and (entry.model, entry.fingerprint) == (before.model, before.fingerprint):
+            self.models.entry = entry
+        else:
+            self.models.replace(await run_in_threadpool(self.follow.load, entry), entry)
 
     def _tell(self, entry: Assignment | None, error: Exception) -> None:
-        """Log why the model before goes on answering, once for each reason; without an entry the store failed."""
+        """Log why the models before go on answering, once for each reason; without an entry the store failed."""
         if out_of_memory(error):
-            reason = "there is not enough memory for both models at once."
+            reason = "there is not enough memory for one more model."
         else:
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        change = f"names '{entry.model}'" if entry else "may name another model"
-        text = f"'{self.entry.alias}' {change}, but '{self.entry.model}' goes on answering: {reason}"
+        alias = self.follow.entry.alias
+        text = f"'{alias}' names '{entry.model}'" if entry else f"What '{alias}' names cannot be seen"
+        text += f"; what was served before goes on answering: {reason}"
         if text != self._told:
             _log.warning(text)
         self._told = text
@@ -82,3 +93,64 @@ class Follower:
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+class CanaryFollower(Follower):
+    """Lets the canary of a server follow an alias, and ends it when there is evidence against its model."""
+
+    def __init__(self, follow: Follow, models: ServedModels, share: float, store: Store) -> None:
+        super().__init__(follow, models)
+        self.share, self.store = share, store
+        self._placed = (0, 0)  # ids of the entries of the candidate and of the current model that were compared last
+        self._judged, self._state = 0, "undecided"
+
+    async def look(self) -> None:
+        """As for the current model; then look at the evidence."""
+        await super().look()
+        try:
+            await self._judge()
+        except Exception as error:
+            self._tell(None, error)
+
+    def is_new(self, entry: Assignment) -> bool:
+        """Whether an entry asks for another comparison than the last one."""
+        return (entry.id, self.models.entry and self.models.entry.id) != self._placed
+
+    async def serve(self, entry: Assignment) -> None:
+        """Try out the model of an entry, unless it is the current one."""
+        models, current = self.models, self.models.entry
+        main, canary = models.main, models.canary
+        assert current is not None
+        if entry.fingerprint == current.fingerprint:
+            models.try_out(None)
+        else:
+            if canary is not None and canary.entry.id == entry.id:
+                served = canary.served
+            else:
+                loaded = await run_in_threadpool(self.follow.load, entry)
+                served = replace(loaded, stands_in=main.alias, recorder=main.recorder)
+            made = Canary(served, entry, self.share, main, self.store)
+            await run_in_threadpool(made.log.begin, current, self.share)
+            models.try_out(made)
+            self._judged, self._state = 0, "undecided"
+        self._placed = entry.id, current.id
+
+    async def _judge(self) -> None:
+        """Look at what the conversations have shown since the last look."""
+        canary, current = self.models.canary, self.models.entry
+        if canary is None or current is None:
+            return
+        latest = await run_in_threadpool(canary.log.latest)
+        if latest == self._judged:
+            return
+        record = await run_in_threadpool(canary.log.read)
+        self._judged = latest
+        if record is None:
+            return
+        verdict = judge_canary(record.outcomes, record.share)
+        if verdict.state == "worse":
+            reason = f"A canary found it worse than '{current.model}': {verdict.said}"
+            await run_in_threadpool(Aliases(self.store).withdraw, canary.entry, current, reason, asdict(verdict))
+        if verdict.state not in ("undecided", self._state):
+            _log.warning(f"The canary '{canary.entry.model}': {verdict.state}. {verdict.said}")
+        self._state = verdict.state

@@ -16,7 +16,7 @@ def prompt_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/apply-template")
     async def apply_template(body: ChatRequest) -> dict[str, str]:
-        served = models.pick()
+        served = models.pick(body.model)
         tokenizer = served.replier.tokenizer
         ids, _, _ = await read_chat(served, body)
         pieces = [tokenizer.control.get(one, "").encode() or tokenizer.decode_bytes([one]) for one in ids]
@@ -24,7 +24,7 @@ def prompt_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/v1/responses/input_tokens")
     async def input_tokens(body: ResponsesRequest) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(body.model)
         served.adapter(body.model)
         chat, wording = body.chat()
         ids, _, _ = await read_chat(served, chat, wording=wording)

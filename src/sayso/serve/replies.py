@@ -178,7 +178,8 @@ def reply_routes(replies: PageReplies) -> APIRouter:
 
     @router.post("/replies")
     async def reply(wanted: ReplyBody, request: Request) -> Response:
-        served = models.pick()
+        message = await run_in_threadpool(store.message, wanted.message_id)
+        served = models.pick_by(str(message.conversation_id))
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
         sampling = await run_in_threadpool(wanted.sampling, served.reader)
         prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)

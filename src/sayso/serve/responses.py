@@ -180,7 +180,7 @@ def response_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
-        served = models.pick()
+        served = await models.pick_for(asked.model, request)
         served.adapter(asked.model)  # before any other error in the body
         chat, wording = asked.chat()
         prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto", wording=wording)

@@ -58,7 +58,7 @@ def scoring_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/rerank")
     async def rerank(body: RerankRequest, request: Request) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(body.model)
         documents = [one if isinstance(one, str) else one.text for one in body.documents]
         scores, tokens = await _scored(
             served, body.model, [(body.query, text) for text in documents], request, "documents"
@@ -73,7 +73,7 @@ def scoring_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/score")
     async def score(body: ScoreRequest, request: Request) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(body.model)
         first, second = ([texts] if isinstance(texts, str) else texts for texts in (body.text_1, body.text_2))
         first = first * len(second) if len(first) == 1 else first
         if len(first) != len(second):

@@ -49,6 +49,8 @@ class ServedModel:
     """Another name of it, which may become that of another model."""
     recorder: Recorder | None = None
     """Stores the replies to the API's requests; they are not stored without it."""
+    stands_in: str | None = None
+    """The alias of another model, some of whose requests it answers as a canary."""
 
     def __post_init__(self) -> None:
         sampling_defaults(self.replier.tokenizer)  # invalid ones are an error at the start, not of each request
@@ -71,7 +73,7 @@ class ServedModel:
     def adapter(self, model: str | None) -> str:
         """Return the adapter of a model's name, "" for the model itself; `ApiError` 404 for an unknown name."""
         names = self.names
-        if model is not None and model not in names:
+        if model is not None and model not in (*names, self.stands_in):
             there = " or ".join(f"'{name}'" for name in names)
             text = f"There is no model '{model[:100]}' here; this server has {there}.{nearest(model, names)}"
             raise ApiError(404, text, "model_not_found", "model")

@@ -79,7 +79,7 @@ def token_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/tokenize")
     def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
-        served = models.pick()
+        served = models.pick(asked.model)
         served.adapter(asked.model)
         tokenizer = served.replier.tokenizer
         if asked.messages is not None:
@@ -95,7 +95,7 @@ def token_routes(models: ServedModels) -> APIRouter:
 
     @router.post("/detokenize")
     def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
-        served = models.pick()
+        served = models.pick(asked.model)
         served.adapter(asked.model)
         tokenizer = served.replier.tokenizer
         ids = served.reader.known_ids(asked.tokens, "tokens")

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ from sayso.serve.choice import Choice, ChoicePiece
 from sayso.serve.metrics import Metrics
 
 _Value = TypeVar("_Value")
+Ended = Callable[[Exception | None], None]
+ENDED: ContextVar[Ended | None] = ContextVar("ENDED", default=None)
+"""What is called, in the event loop, when the job of the request in progress has ended, with its error if it failed."""
 
 
 class QueueFullError(Exception):
@@ -46,6 +50,7 @@ class EngineJob:
     begun: bool = False
     """Whether a choice has had a row."""
     stopped: bool = False
+    ended: Ended | None = None
 
     async def __aiter__(self) -> AsyncIterator[ChoicePiece]:
         """Yield the pieces as they come, until every choice has finished; an error in a step is raised here."""
@@ -98,7 +103,7 @@ class Worker:
     def submit(self, choices: Sequence[Choice]) -> EngineJob:
         """Queue choices. Raises `QueueFullError` if `limit` jobs already wait, `ClosingError` during shutdown."""
         self._check()
-        job = EngineJob(list(choices), self.surplus >= 0, left=len(choices))
+        job = EngineJob(list(choices), self.surplus >= 0, left=len(choices), ended=ENDED.get())
         self.metrics.queued(job.choices)
         self._open.add(job)
         self._order(partial(self._add, job))
@@ -269,8 +274,9 @@ class Worker:
     def _deliver(self, news: News) -> None:
         """In the event loop: deliver output to its consumers."""
         for job, piece in news:
-            ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
-            job.left -= ended
+            error = piece if isinstance(piece, Exception) else None
+            finished = job.left if isinstance(piece, Exception) else bool(piece.finish)
+            job.left -= finished
             if not job.left:
                 self._open.discard(job)
             job.pieces.put_nowait(piece)
@@ -278,6 +284,8 @@ class Worker:
                 choice = job.choices[piece.index]
                 if choice.ended is not None:
                     choice.ended(choice)
+            if finished and not job.left and job.ended is not None:
+                job.ended(error)
 
 
 def _run(future: "Future[Any]", function: Callable[[], Any]) -> None:
