@@ -17,6 +17,7 @@ from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
+from sayso.run.keys import has_keys
 from sayso.run.promote import entry_named, folder_of
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
@@ -54,7 +55,7 @@ class Serve(Options):
     port: Port = 8000
     """Port to listen on; 0 = any free port."""
     api_key: str | None = None
-    """API key that requests must send. Prefer SAYSO_API_KEY, which does not appear in process lists."""
+    """API key that admits like one of 'sayso keys'. Prefer SAYSO_API_KEY, which does not appear in process lists."""
     allow_origin: tuple[str, ...] = ()
     """Origin whose web pages may use the server, such as https://chat.example.org; may be repeated."""
     rows: Several = 64
@@ -72,7 +73,7 @@ class Serve(Options):
     deterministic: bool = False
     """Make replies bitwise independent of concurrent requests."""
     admin_key: str | None = None
-    """Key of the routes that load and unload adapters; without it, they are off."""
+    """Key of the routes that load and unload adapters; without it, they take a key with the role admin."""
     queue: Amount = 16
     """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
@@ -95,10 +96,10 @@ def serve(options: Serve) -> None:
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
     life = Life(options.life)
-    if options.host not in LOOPBACK and not options.api_key:
+    if options.host not in LOOPBACK and not options.api_key and not has_keys(options.life, options.store):
         raise UserError(
             f"An API key is required to listen on addresses other than localhost; got --host {options.host}. "
-            "Set SAYSO_API_KEY, or omit --host."
+            "Add one with 'sayso keys add NAME', set SAYSO_API_KEY, or omit --host."
         )
     origins = origins_of(options)
     entry = entry_named(life, options.model, options.store)

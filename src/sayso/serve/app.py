@@ -26,6 +26,7 @@ from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.follow import CanaryFollower, Follow, Follower
+from sayso.serve.keyring import Keyring
 from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, metrics_text
 from sayso.serve.paths import PathAliases, names_under_v1
@@ -67,11 +68,11 @@ def make_app(
 
     `canary`: another alias, and the share of conversations that its model answers; it needs `follow`.
 
-    `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
-    and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
-    At most `queue` requests wait for a row; further ones are answered with 429. Web pages of `origins` may use the
-    server (CORS). With an `admin_key`, adapters can be loaded while the server runs. `record`: whether the replies of
-    the API are stored, those of the page always are.
+    `fingerprint` of the weights is stored with every reply. With a `key`, or keys in the store, every route but the
+    page's files, /health and /ready requires one. `engine` runs the replier's model (default: a new one); its adapters
+    are served as models. At most `queue` requests wait for a row; further ones are answered with 429. Web pages of
+    `origins` may use the server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
+    `record`: whether the replies of the API are stored, those of the page always are.
     """
     entry = follow.entry if follow else None
     alias = entry.alias if entry else None
@@ -81,6 +82,7 @@ def make_app(
     followers = [Follower(follow, models)] if follow else []
     if canary is not None:
         followers.append(CanaryFollower(canary[0], models, canary[1], store))
+    keyring = Keyring(store, key, admin_key)
     replies = PageReplies(models, store)
 
     @asynccontextmanager
@@ -106,7 +108,7 @@ def make_app(
         anthropic_routes(models),
         prompt_routes(models),
         scoring_routes(models),
-        lora_routes(models, admin_key),
+        lora_routes(models),
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
@@ -114,7 +116,7 @@ def make_app(
     for router in routers:
         app.include_router(router)
     # The last one added is the outermost.
-    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins, admin_key=admin_key)
+    app.add_middleware(AccessMiddleware, keyring=keyring, body_limit=body_limit, origins=origins)
     app.add_middleware(PathAliases, names=names_under_v1(routers))
     app.add_middleware(Envelope, origins=origins)
 
