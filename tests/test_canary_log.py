@@ -1,31 +1,8 @@
 """The log of a canary: what counts, and from when; on both databases."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from sayso.feedback.aliases import Aliases, Assignment
 from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog
 from sayso.feedback.store import Store
-from sayso.feedback.tables import metadata
-
-POSTGRES = os.environ.get("SAYSO_TEST_POSTGRES")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    where = str(tmp_path / "store.sqlite") if request.param == "sqlite" else POSTGRES
-    if where is None:
-        pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
-    if request.param == "postgresql":
-        old = Store(where)
-        metadata.drop_all(old.engine)
-        old.close()
-    kept = Store(where)
-    yield kept
-    kept.close()
 
 
 def named(store: Store, alias: str, model: str) -> Assignment:

@@ -1,8 +1,6 @@
 """Keys of a store: made once, found by their hash, revoked and replaced; on both databases and by the commands."""
 
-import os
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,23 +11,6 @@ from sayso.base.errors import UserError
 from sayso.cli.main import run
 from sayso.feedback.keys import Keys, hash_of_key
 from sayso.feedback.store import Store
-from sayso.feedback.tables import metadata
-
-POSTGRES = os.environ.get("SAYSO_TEST_POSTGRES")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    where = str(tmp_path / "store.sqlite") if request.param == "sqlite" else POSTGRES
-    if where is None:
-        pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
-    if request.param == "postgresql":
-        old = Store(where)
-        metadata.drop_all(old.engine)
-        old.close()
-    kept = Store(where)
-    yield kept
-    kept.close()
 
 
 def test_a_key_is_kept_as_a_hash_only(store: Store) -> None:

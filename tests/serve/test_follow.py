@@ -1,12 +1,10 @@
 """A served alias: which model answers while it moves, what becomes of the model before, and what fails."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -17,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from sayso.base.errors import UserError
 from sayso.feedback.aliases import Aliases, Assignment
-from sayso.feedback.schema import StoreError, metadata
+from sayso.feedback.database import StoreError
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
@@ -29,7 +27,6 @@ from sayso.serve.served_models import start_model
 from sayso.token.train import train
 
 HERE = "http://127.0.0.1"
-POSTGRES = os.environ.get("SAYSO_TEST_POSTGRES")
 CHAT = {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 4, "seed": 1}
 Hook = Callable[[Engine, Callable[[], object]], None]
 
@@ -251,21 +248,10 @@ def test_a_store_that_fails_leaves_the_model_in_place(store: Store, caplog: pyte
         assert made_by(client) == ("first", "first-weights")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_two_servers_on_one_store_follow_by_themselves(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_servers_on_one_store_follow_by_themselves(store_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anyone asking them to look, a promotion and a roll-back by a third process reach both."""
-    if kind == "postgresql" and not POSTGRES:
-        pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
     monkeypatch.setattr("sayso.serve.follow.EVERY", 1.0)
-    where = POSTGRES if kind == "postgresql" and POSTGRES else str(tmp_path / "store.sqlite")
-    store = Store(where)
-    if kind == "postgresql":
-        metadata.drop_all(store.engine)
-        store.close()
-        store = Store(where)
-    stores = [Store(where), Store(where)]
+    store, *stores = [Store(store_address) for _ in range(3)]
     assign(store, "first")
     clients = [TestClient(followed(one)[0], base_url=HERE) for one in stores]
     with clients[0], clients[1]:
