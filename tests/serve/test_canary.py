@@ -15,7 +15,7 @@ from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.serve.app import make_app
 from sayso.serve.canary import Canary
-from sayso.serve.follow import CanaryFollower, Follow, Follower
+from sayso.serve.follow import CanaryFollower, Follow, Follower, Following
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import ServedModels, start_model
 
@@ -87,7 +87,7 @@ def bench(replier: Replier, store: Store) -> Iterator[Bench]:
     follow = Follow(stable, lambda: aliases.current("stable"), load)
     tried = Follow(candidate, lambda: aliases.current("candidate"), load)
     engine = Engine(replier.model, rows=4)
-    app = make_app(replier, store, "old", fingerprint="old-weights", engine=engine, follow=follow)
+    app = make_app(replier, store, "old", fingerprint="old-weights", engine=engine, following=Following(follow))
     with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
         models = app.state.models
         made = Bench(client, store, models, [Follower(follow, models), CanaryFollower(tried, models, 0.5, store)])

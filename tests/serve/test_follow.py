@@ -21,7 +21,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.serve.app import make_app
-from sayso.serve.follow import Follow, Follower
+from sayso.serve.follow import Follow, Follower, Following
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import start_model
 from sayso.token.train import train
@@ -73,7 +73,9 @@ def followed(store: Store, load: Callable[[Assignment], ServedModel] = load) -> 
     follow = Follow(entry, lambda: Aliases(store).current("stable"), load)
     replier = REPLIERS[entry.model]
     engine = Engine(replier.model, rows=4)
-    return make_app(replier, store, entry.model, fingerprint=marked(entry.model), engine=engine, follow=follow), follow
+    return make_app(
+        replier, store, entry.model, fingerprint=marked(entry.model), engine=engine, following=Following(follow)
+    ), follow
 
 
 @pytest.fixture

@@ -536,6 +536,7 @@ class Acts:
         model: str | PathLike[str] = ...,
         canary: str | None = ...,
         share: float = ...,
+        shadow: str | None = ...,
         host: str = ...,
         port: int = ...,
         api_key: str | None = ...,

@@ -50,6 +50,8 @@ class Serve(Options):
     """Alias whose model answers a share of the conversations, until it is found worse; needs an alias as --model."""
     share: Annotated[float, Range(0.001, 0.999)] = 0.1
     """Share of the conversations that the canary answers."""
+    shadow: str | None = None
+    """Alias whose model also answers on the page, unseen, for later comparison; needs an alias as --model."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
@@ -103,28 +105,33 @@ def serve(options: Serve) -> None:
         )
     origins = origins_of(options)
     entry = entry_named(life, options.model, options.store)
-    canary = _canary_of(options, life, entry)
+    canary, shadow = _second(options, life, entry, "canary"), _second(options, life, entry, "shadow")
     folder = folder_of(life, entry) if entry else newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
-        _run(options, life, folder, (entry, canary), origins, listening)
+        _run(options, life, folder, (entry, canary, shadow), origins, listening)
 
 
-def _canary_of(options: Serve, life: Life, entry: "Assignment | None") -> "Assignment | None":
-    """Return what the canary's alias names. Raises `UserError` for two names that cannot be compared."""
-    if options.canary is None:
+def _second(
+    options: Serve, life: Life, entry: "Assignment | None", kind: Literal["canary", "shadow"]
+) -> "Assignment | None":
+    """Return what the alias of the canary or the shadow names.
+
+    Raises `UserError` if it is none, or cannot be compared with the model of `entry`.
+    """
+    name = options.canary if kind == "canary" else options.shadow
+    if name is None:
         return None
-    if entry is None or options.canary == options.model:
+    if entry is None or name == options.model or options.canary == options.shadow:
         raise UserError(
-            "A canary is compared with the model of another alias; serve one, as in --model stable --canary candidate. "
-            f"Got --model {options.model} --canary {options.canary}."
+            f"A {kind} is compared with the model of another alias; as in --model stable --{kind} candidate. "
+            f"Got --model {options.model} --{kind} {name}."
         )
-    canary = entry_named(life, options.canary, options.store)
-    if canary is None:
+    second = entry_named(life, name, options.store)
+    if second is None:
         raise UserError(
-            f"--canary takes an alias, and '{options.canary}' is none; make one with "
-            f"'sayso promote MODEL --to {options.canary}'."
+            f"--{kind} takes an alias, and '{name}' is none; make one with 'sayso promote MODEL --to {name}'."
         )
-    return canary
+    return second
 
 
 def origins_of(options: Serve) -> frozenset[str]:
@@ -189,15 +196,15 @@ def _run(
     options: Serve,
     life: Life,
     folder: Path,
-    entries: "tuple[Assignment | None, Assignment | None]",
+    entries: "tuple[Assignment | None, Assignment | None, Assignment | None]",
     origins: frozenset[str],
     listening: socket.socket,
 ) -> None:
-    """Serve a folder's model; `entries` are those of its alias and of the canary's."""
+    """Serve a folder's model; `entries` are those of the aliases of it, of the canary and of the shadow."""
     from sayso.feedback.aliases import Aliases
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
-    from sayso.serve.follow import Follow
+    from sayso.serve.follow import Follow, Following
     from sayso.serve.served_models import start_model
     from sayso.serve.server import run_server
 
@@ -211,16 +218,18 @@ def _run(
         folder = folder_of(life, entry)
         _check_room(folder, device.kind)
         replier, mark, engine = _load(options, life, folder, device.kind)
-        some = f"a share of {options.share:g} of the conversations" if entry.alias == options.canary else "new requests"
-        say(f"'{entry.alias}' names {folder.name} ({mark}), which answers {some} from now on.")
+        kinds = {options.canary: f"a share of {options.share:g} of the conversations", options.shadow: "unseen"}
+        kind = kinds.get(entry.alias, "new requests")
+        say(f"'{entry.alias}' names {folder.name} ({mark}), which answers {kind} from now on.")
         return start_model(replier, folder.name, mark, engine, options.queue, entry.alias)
 
-    def following(entry: "Assignment | None") -> "Follow | None":
+    def follow(entry: "Assignment | None") -> "Follow | None":
         return Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None
 
     def load() -> "FastAPI":
         nonlocal fingerprint
         replier, fingerprint, engine = _load(options, life, folder, device.kind)
+        main, canary, shadow = map(follow, entries)
         return make_app(
             replier,
             store,
@@ -231,8 +240,7 @@ def _run(
             queue=options.queue,
             origins=origins,
             admin_key=options.admin_key or None,
-            follow=following(entries[0]),
-            canary=(canary, options.share) if (canary := following(entries[1])) else None,
+            following=Following(main, canary, options.share, shadow) if main else None,
             record=options.record,
         )
 

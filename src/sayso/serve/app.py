@@ -25,7 +25,7 @@ from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
-from sayso.serve.follow import CanaryFollower, Follow, Follower
+from sayso.serve.follow import Following
 from sayso.serve.keyring import Keyring
 from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, metrics_text
@@ -60,38 +60,35 @@ def make_app(
     body_limit: int = BODY_LIMIT,
     origins: Collection[str] = (),
     admin_key: str | None = None,
-    follow: Follow | None = None,
-    canary: tuple[Follow, float] | None = None,
+    following: Following | None = None,
     record: Share = "off",
 ) -> FastAPI:
-    """Return the application that serves a model under `name`, or what an alias names by then with `follow`.
-
-    `canary`: another alias, and the share of conversations that its model answers; it needs `follow`.
+    """Return the application that serves a model under `name`, or what an alias names by then.
 
     `fingerprint` of the weights is stored with every reply. With a `key`, or keys in the store, every route but the
     page's files, /health and /ready requires one. `engine` runs the replier's model (default: a new one); its adapters
     are served as models. At most `queue` requests wait for a row; further ones are answered with 429. Web pages of
     `origins` may use the server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
-    `record`: whether the replies of the API are stored, those of the page always are.
+    `record`: whether the replies of the API are stored, those of the page always are. `following`: the
+    alias of the model, which is followed when it names another one, and those of models that answer next to it.
     """
-    entry = follow.entry if follow else None
+    entry = following.main.entry if following else None
     alias = entry.alias if entry else None
     main = start_model(replier, name, fingerprint, engine or Engine(replier.model), queue, alias)
     recorder = None if record == "off" else Recorder(store, record)
     models = ServedModels(dataclasses.replace(main, recorder=recorder), entry)
-    followers = [Follower(follow, models)] if follow else []
-    if canary is not None:
-        followers.append(CanaryFollower(canary[0], models, canary[1], store))
+    followers = following.followers(models, store) if following else []
     keyring = Keyring(store, key, admin_key)
     replies = PageReplies(models, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following = [asyncio.create_task(follower.run()) for follower in followers]
+        looking = [asyncio.create_task(follower.run()) for follower in followers]
         yield
-        for task in following:
+        for task in looking:
             task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
+        await asyncio.gather(*looking, return_exceptions=True)
+        await models.answer_unseen(None)
         await run_in_threadpool(models.close)
         await replies.close()
         if recorder is not None:

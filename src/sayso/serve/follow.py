@@ -19,6 +19,7 @@ from sayso.judge.canary import judge_canary
 from sayso.serve.canary import Canary
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import ServedModels
+from sayso.serve.shadow import Shadow
 
 _log = logging.getLogger(__name__)
 EVERY, RETRY = 1.0, 30.0  # seconds between two looks, and until a model that could not be loaded is tried again
@@ -95,6 +96,30 @@ class Follower:
         return asyncio.get_running_loop().time()
 
 
+class ShadowFollower(Follower):
+    """Lets the shadow of a server follow an alias."""
+
+    def __init__(self, follow: Follow, models: ServedModels, store: Store) -> None:
+        super().__init__(follow, models)
+        self.store = store
+        self._placed = (0, 0)  # ids of the entries of the shadow and of the current model that were compared last
+
+    def is_new(self, entry: Assignment) -> bool:
+        """Whether an entry asks for another shadow than the last one."""
+        return (entry.id, self.models.entry and self.models.entry.id) != self._placed
+
+    async def serve(self, entry: Assignment) -> None:
+        """Let the model of an entry answer unseen, unless it is the current one."""
+        models, current = self.models, self.models.entry
+        assert current is not None
+        if entry.fingerprint == current.fingerprint:
+            await models.answer_unseen(None)
+        elif models.shadow is None or models.shadow.entry.id != entry.id:
+            served = await run_in_threadpool(self.follow.load, entry)
+            await models.answer_unseen(Shadow(served, entry, self.store, lambda: models.busy))
+        self._placed = entry.id, current.id
+
+
 class CanaryFollower(Follower):
     """Lets the canary of a server follow an alias, and ends it when there is evidence against its model."""
 
@@ -154,3 +179,25 @@ class CanaryFollower(Follower):
         if verdict.state not in ("undecided", self._state):
             _log.warning(f"The canary '{canary.entry.model}': {verdict.state}. {verdict.said}")
         self._state = verdict.state
+
+
+@dataclass(frozen=True)
+class Following:
+    """The aliases that a server follows."""
+
+    main: Follow
+    """That of the current model."""
+    canary: Follow | None = None
+    """That of a model which answers a share of the conversations."""
+    share: float = 0.1
+    shadow: Follow | None = None
+    """That of a model which answers the page's conversations, too, unseen."""
+
+    def followers(self, models: ServedModels, store: Store) -> list[Follower]:
+        """Return what follows them."""
+        found = [Follower(self.main, models)]
+        if self.canary is not None:
+            found.append(CanaryFollower(self.canary, models, self.share, store))
+        if self.shadow is not None:
+            found.append(ShadowFollower(self.shadow, models, store))
+        return found

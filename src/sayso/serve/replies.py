@@ -31,6 +31,7 @@ from sayso.serve.recording import Asker, asker_of, trace_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import ServedModels
 from sayso.serve.setting_fields import page_controls, settings_of, with_settings
+from sayso.serve.shadow import ShownReply
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Reader, ReplyTerms, check_least
 from sayso.serve.turns import Body, RowId, turns_of
@@ -120,6 +121,10 @@ class PageReplies:
                 problem = error
             stored = await self._store_patiently(running, pieces, time.perf_counter() - started)
             running.events.put_nowait(problem or stored)
+            if stored is not None and self.models.shadow is not None:
+                self.models.shadow.follow(
+                    ShownReply(stored.id, stored.conversation_id, running.prompt, running.sampling, running.served.name)
+                )
         except Exception as error:
             running.events.put_nowait(error)
         finally:

@@ -17,6 +17,7 @@ from sayso.sample.engine import Engine
 from sayso.serve.canary import Canary, conversation_of
 from sayso.serve.metrics import Metrics
 from sayso.serve.served_model import ServedModel
+from sayso.serve.shadow import Shadow
 from sayso.serve.worker import ENDED, Worker
 
 
@@ -35,6 +36,8 @@ class ServedModels:
         """The current model, and what its alias names, if it has one."""
         self.canary: Canary | None = None
         """Another one that answers a share of the conversations."""
+        self.shadow: Shadow | None = None
+        """Another one that answers too, unseen."""
         self._workers = WeakSet({main.worker})  # with those of replaced models that are still in use
 
     @property
@@ -46,6 +49,11 @@ class ServedModels:
     def every(self) -> list[ServedModel]:
         """All models that answer new requests."""
         return [self.main, *([self.canary.served] if self.canary else [])]
+
+    @property
+    def busy(self) -> bool:
+        """Whether one of them has something to do."""
+        return any(model.worker.load for model in self.every)
 
     def pick(self, name: str | None = None) -> ServedModel:
         """Return the model of a name for a new request, which refers to it until it has ended.
@@ -80,6 +88,15 @@ class ServedModels:
         if canary is not None:
             self._workers.add(canary.served.worker)
         if old is not None and all(old.served is not model for model in self.every):
+            _retire(old.served)
+
+    async def answer_unseen(self, shadow: Shadow | None) -> None:
+        """Let a shadow answer too; None ends the one before."""
+        old, self.shadow = self.shadow, shadow
+        if shadow is not None:
+            self._workers.add(shadow.served.worker)
+        if old is not None:
+            await old.close()
             _retire(old.served)
 
     def drain(self, grace: float | None = None) -> None:
