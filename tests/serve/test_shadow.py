@@ -83,8 +83,8 @@ def bench(replier: Replier, store: Store) -> Iterator[Bench]:
     aliases, stable, candidate = Aliases(store), assign(store, "stable", "old"), assign(store, "candidate", "new")
     follow = Follow(stable, lambda: aliases.current("stable"), load)
     unseen = Follow(candidate, lambda: aliases.current("candidate"), load)
-    engine = Engine(replier.model, rows=4)
-    app = make_app(replier, store, "old", fingerprint="old-weights", engine=engine, following=Following(follow))
+    engine, options = Engine(replier.model, rows=4), {"fingerprint": "old-weights", "record": "all"}
+    app = make_app(replier, store, "old", engine=engine, following=Following(follow), **options)
     with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
         made = Bench(client, store, app.state.models, ShadowFollower(unseen, app.state.models, store))
         made.look()
@@ -109,6 +109,28 @@ def test_both_replies_are_kept_and_one_is_seen(bench: Bench) -> None:
     talk = bench.client.get(f"/api/conversations/{shown.conversation_id}").json()["turns"]
     assert [turn["id"] for turn in talk] == [turn["id"] for turn in turns]
     assert [one["id"] for one in bench.client.get("/v1/models").json()["data"]] == ["old", "stable"]
+    assert bench.store.choose(unseen.id, shown.id).value == 1
+
+
+def test_recorded_replies_of_the_api_have_a_shadow(bench: Bench) -> None:
+    """Except where the reply was not free, or could not be asked again with a conversation alone."""
+    ask: dict[str, Any] = {"messages": [{"role": "user", "content": "the dog"}], "max_tokens": 3, "seed": 2}
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    for more in (
+        {"response_format": {"type": "json_object"}},
+        {"tools": [tool], "tool_choice": "none"},
+        {"logit_bias": {"7": 1}},
+        {"n": 2},
+    ):
+        assert bench.client.post("/v1/chat/completions", json=ask | more).status_code == 200
+    assert bench.client.post("/v1/completions", json={"prompt": "the", "max_tokens": 3}).status_code == 200
+    said = bench.client.post("/v1/chat/completions", json=ask).json()["choices"][0]["message"]["content"]
+    found = bench.sets(2)
+    assert len(found) == 2, "of two replies to one request, and of the last"
+    shown, unseen = (bench.store.message(found[1].replies[name]) for name in ("old", "new"))
+    assert shown.content == unseen.content == said
+    assert shown.prompt == unseen.prompt == ask["messages"]
+    assert shown.conversation_id == unseen.conversation_id
     assert bench.store.choose(unseen.id, shown.id).value == 1
 
 

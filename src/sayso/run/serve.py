@@ -51,7 +51,7 @@ class Serve(Options):
     share: Annotated[float, Range(0.001, 0.999)] = 0.1
     """Share of the conversations that the canary answers."""
     shadow: str | None = None
-    """Alias whose model also answers on the page, unseen, for later comparison; needs an alias as --model."""
+    """Alias whose model answers too, unseen, on the page and what --record records; needs an alias as --model."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000

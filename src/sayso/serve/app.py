@@ -77,6 +77,8 @@ def make_app(
     main = start_model(replier, name, fingerprint, engine or Engine(replier.model), queue, alias)
     recorder = None if record == "off" else Recorder(store, record)
     models = ServedModels(dataclasses.replace(main, recorder=recorder), entry)
+    if recorder is not None:
+        recorder.recorded = models.recorded
     followers = following.followers(models, store) if following else []
     keyring = Keyring(store, key, admin_key)
     replies = PageReplies(models, store)

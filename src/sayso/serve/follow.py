@@ -191,7 +191,7 @@ class Following:
     """That of a model which answers a share of the conversations."""
     share: float = 0.1
     shadow: Follow | None = None
-    """That of a model which answers the page's conversations, too, unseen."""
+    """That of a model which answers stored conversations, too, unseen."""
 
     def followers(self, models: ServedModels, store: Store) -> list[Follower]:
         """Return what follows them."""

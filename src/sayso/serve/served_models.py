@@ -12,6 +12,7 @@ from fastapi import Request
 
 from sayso.feedback.aliases import Assignment
 from sayso.feedback.canary import CANDIDATE
+from sayso.feedback.generations import RecordedReply
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.serve.canary import Canary, conversation_of
@@ -89,6 +90,11 @@ class ServedModels:
             self._workers.add(canary.served.worker)
         if old is not None and all(old.served is not model for model in self.every):
             _retire(old.served)
+
+    def recorded(self, reply: RecordedReply, message_id: int) -> None:
+        """Let the shadow answer what a recorded reply of the API has answered."""
+        if self.shadow is not None:
+            self.shadow.follow_recorded(reply, message_id)
 
     async def answer_unseen(self, shadow: Shadow | None) -> None:
         """Let a shadow answer too; None ends the one before."""

@@ -1,4 +1,4 @@
-"""A shadow: another model answers what the page asks, too, unseen, so that its replies can be compared later.
+"""A shadow: another model answers what people ask, too, unseen, so that its replies can be compared later.
 
 It answers once the real reply is stored, one at a time, and begins only while the real models have nothing to do.
 Whatever goes wrong with it is logged and changes nothing else.
@@ -7,8 +7,9 @@ Whatever goes wrong with it is logged and changes nothing else.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -25,6 +26,7 @@ from sayso.token.reasoning import reasoning_of
 
 _log = logging.getLogger(__name__)
 WAITING = 100  # replies that wait for their shadow; further ones have none
+_ROLES = ("system", "user", "assistant")
 PAUSE = 0.05  # seconds between two looks whether the real model is idle
 
 
@@ -33,8 +35,9 @@ class ShownReply:
     """A reply that was shown and stored."""
 
     message_id: int
-    conversation_id: int
-    prompt: list[dict[str, str]]
+    conversation: int | str
+    """The id of the page's, or the key of the API's."""
+    prompt: Sequence[Mapping[str, Any]]
     sampling: Sampling
     model: str
 
@@ -50,6 +53,19 @@ class Shadow:
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run())
         self.left_out = 0
         """How many replies have no shadow, because too many waited."""
+
+    def follow_recorded(self, reply: RecordedReply, message_id: int) -> None:
+        """Answer what a recorded reply of the API has answered, unless that takes more than a conversation.
+
+        Tools, a given form, and settings with ids of the other tokenizer are left out, and so are all replies to a
+        request but the first.
+        """
+        sampling = Sampling(**reply.generation.sampling)
+        bound = (sampling.logit_bias, sampling.allowed_ids, sampling.banned)
+        plain = all(turn["role"] in _ROLES and turn.keys() == {"role", "content"} for turn in reply.prompt)
+        if reply.free and plain and not any(bound) and reply.trace.sample == 0:
+            made = reply.generation
+            self.follow(ShownReply(message_id, reply.conversation, reply.prompt, sampling, made.model))
 
     def follow(self, shown: ShownReply) -> None:
         """Answer what a reply has answered, when there is time; what the model itself has answered is left out."""
@@ -84,7 +100,7 @@ class Shadow:
         served, started = self.served, time.perf_counter()
         breakers = served.reader.breakers() if shown.sampling.dry_multiplier else ()  # ids of its own tokenizer
         sampling = replace(shown.sampling, dry_breakers=breakers)
-        prompt, _ = await run_in_threadpool(served.fit, shown.prompt, sampling.max_tokens)
+        prompt, _ = await run_in_threadpool(served.fit, list(shown.prompt), sampling.max_tokens)
         ids = await run_in_threadpool(served.chat_ids, prompt)
         reasoning = reasoning_of(served.replier.tokenizer, ids)
         job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
@@ -104,7 +120,7 @@ class Shadow:
             time.perf_counter() - started,
         )
         reply = RecordedReply(
-            conversation=shown.conversation_id,
+            conversation=shown.conversation,
             prompt=prompt,
             content=with_marker("".join(piece.text for piece in pieces), reasoning),
             generation=made,
