@@ -147,7 +147,8 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
         [RecordedReply(conversation=user, user=user, prompt=prompt, content=secret, generation=made, trace=trace)]
     )
     store.thumb(hidden, 1)
-    assigned = Aliases(store).assign("stable", "tuned", "0" * 12)
+    aliases = Aliases(store)
+    assigned = aliases.assign("stable", "tuned", "0" * 12, after=aliases.current("stable"))
     api = store.message(hidden).conversation_id
     with store.engine.execution_options(writes=True).begin() as connection:
         for message in (shown, hidden):

@@ -1,7 +1,8 @@
 """The log of a canary: what counts, and from when; on both databases."""
 
 from sayso.feedback.aliases import Aliases, Assignment
-from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog
+from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog, key_of_user
+from sayso.feedback.forget import forget_user
 from sayso.feedback.store import Store
 
 
@@ -84,3 +85,14 @@ def test_an_alias_is_withdrawn_unless_it_has_moved(store: Store) -> None:
     named(store, "candidate", "newest")
     assert aliases.withdraw(back, current, "worse", {}) is None
     assert [entry.model for entry in aliases.history("candidate")] == ["new", "old", "newest"]
+
+
+def test_a_forgotten_user_leaves_the_log(store: Store) -> None:
+    current, log = named(store, "stable", "old"), CanaryLog(store, named(store, "candidate", "new"))
+    log.begin(current, 0.5)
+    for user in ("anna", "bob"):
+        log.add(CURRENT, key_of_user(user))
+    assert forget_user(store, "anna").counts["canary"] == 1
+    record = log.read()
+    assert record is not None
+    assert record.outcomes.failed == ([False], [])

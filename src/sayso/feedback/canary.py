@@ -3,6 +3,7 @@
 Every server of the store adds to it, and any can read from it what all of them have seen. Rows are only added.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import sqlalchemy as sql
@@ -16,6 +17,11 @@ CURRENT, CANDIDATE = "current", "candidate"
 ARMS = (CURRENT, CANDIDATE)
 BEGUN = "begun"  # an arm of its own: the beginning of a comparison, whose outcome is the candidate's share
 FAILED, BAD, GOOD, PREFERRED = -1.0, 0.0, 1.0, 2.0
+
+
+def key_of_user(user: str) -> str:
+    """Return what stands in the log for the conversations of a user of the API."""
+    return hashlib.sha256(f"user {user}".encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import BrokenModelError, UserError
 from sayso.feedback.aliases import Assignment
-from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog
+from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog, key_of_user
 from sayso.feedback.ratings import Rating
 from sayso.feedback.store import Store, StoredMessage
 from sayso.serve.served_model import ServedModel
@@ -84,8 +84,7 @@ async def conversation_of(request: Request) -> str:
     body = await request.json()
     metadata = body.get("metadata")
     user = body.get("user") or (metadata.get("user_id") if isinstance(metadata, Mapping) else None)
-    begun = ["user", user] if user else ["begun", _beginning(body)]
-    return hashlib.sha256(json.dumps(begun).encode()).hexdigest()
+    return key_of_user(user) if user else hashlib.sha256(json.dumps(_beginning(body)).encode()).hexdigest()
 
 
 def _beginning(body: Mapping[str, Any]) -> Any:
