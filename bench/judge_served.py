@@ -81,7 +81,7 @@ def served(model: Transformer, tokenizer: Tokenizer, store: Path) -> Iterator[st
     kept = Store(store)
     app = make_app(Replier(model, tokenizer), kept, NAME, fingerprint="0" * 12)
     listening = listen("127.0.0.1", 0)
-    server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
+    server = Server(app, app.state.models.drain, grace=1, log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

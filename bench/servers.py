@@ -84,7 +84,7 @@ def our_server(setting: Setting, port: int) -> None:
         model = quantized(model, setting.bits)
     replier, store = Replier(model, tokenizer), Store(setting.folder.with_name("store.sqlite"))
     app = make_app(replier, store, NAME, engine=Engine(model, rows=setting.rows))
-    Server(app, app.state.worker.drain, grace=1).run(sockets=[listen("127.0.0.1", port)])
+    Server(app, app.state.models.drain, grace=1).run(sockets=[listen("127.0.0.1", port)])
 
 
 def llama_cpp(setting: Setting, port: int) -> None:

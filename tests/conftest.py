@@ -86,7 +86,7 @@ def _served(replier: Any, where: Path) -> Iterator[str]:
     store = Store(where)
     app = make_app(replier, store, "tuned", fingerprint="0123456789ab")
     listening = listen("127.0.0.1", 0)
-    server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
+    server = Server(app, app.state.models.drain, grace=1, log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
@@ -148,7 +148,8 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
         [RecordedReply(conversation=user, user=user, prompt=prompt, content=secret, generation=made, trace=trace)]
     )
     store.thumb(hidden, 1)
-    assigned = Aliases(store).assign("stable", "tuned", "0" * 12)
+    aliases = Aliases(store)
+    assigned = aliases.assign("stable", "tuned", "0" * 12, after=aliases.current("stable"))
     api = store.message(hidden).conversation_id
     with store.engine.execution_options(writes=True).begin() as connection:
         for message in (shown, hidden):

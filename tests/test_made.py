@@ -117,6 +117,10 @@ ROWS = (
     Row("promote", "base", (), finishes=False),  # which takes an evaluation
     Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
     Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),
+    Row("keys add", "anna", ("life/store.sqlite",), ("life/store.sqlite",)),
+    Row("keys list", "", ("life/store.sqlite",), ("life/store.sqlite",)),
+    Row("keys revoke", "anna", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a key
+    Row("keys rotate", "anna", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),
     Row("flags scan", "", ("life/runs/flags", "life/store.sqlite"), ("life/runs/flags",)),
     Row("flags list", "", ()),
     Row("flags show", "1", (), finishes=False),  # which takes a flag

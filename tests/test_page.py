@@ -104,7 +104,7 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
     def start(**options: str) -> str:
         listening = listen("127.0.0.1", 0)
         app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
-        runners = app.state.worker.engine.runners
+        runners = app.state.models.main.worker.engine.runners
         runners[""] = AtPace(runners[""], pace, replier.tokenizer.encode("thecatsaton"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
-from sayso.run.promote import ListAliases, Promote, Rollback, list_aliases, model_named, promote, rollback
+from sayso.run.promote import ListAliases, Promote, Rollback, entry_named, folder_of, list_aliases, promote, rollback
 from sayso.token.train import train
 from sayso.weights.folder import save_model
 from sayso.weights.tensors import weights_file
@@ -138,16 +139,22 @@ def test_the_model_of_any_time_can_be_asked_for(life: Life) -> None:
     assert [one["model"] for one in list_aliases(ListAliases(life=life.root, at=ahead))] == ["first"]
 
 
-def test_an_alias_is_served_by_its_name(life: Life) -> None:
+def test_an_alias_leads_to_the_folder_of_its_model(life: Life, tmp_path: Path) -> None:
     """Other names stay what they are, so that an unknown one is refused as ever."""
-    assert model_named(life, "stable", None) == "stable", "there is no store yet"
-    promote(Promote("better", life=life.root))
-    assert model_named(life, "stable", None) == "better"
-    assert model_named(life, "stable", str(life.store)) == "better"
-    assert [model_named(life, name, None) for name in ("first", "aligned", "other")] == ["first", "aligned", "other"]
+    assert entry_named(life, "stable", None) is None, "there is no store yet"
+    made = promote(Promote("better", life=life.root))
+    for where in (None, str(life.store)):
+        entry = entry_named(life, "stable", where)
+        assert entry is not None
+        assert asdict(entry) == made
+        assert folder_of(life, entry) == life.model("better")
+    assert [entry_named(life, name, None) for name in ("first", "aligned", "other")] == [None] * 3
     add(life, "better", 77)
     with pytest.raises(UserError, match="'stable' names 'better', which has other weights now; promote it again"):
-        model_named(life, "stable", None)
+        folder_of(life, entry)
+    life.model("better").rename(tmp_path / "away")
+    with pytest.raises(UserError, match="'stable' names 'better', whose folder is gone; restore it, or roll back"):
+        folder_of(life, entry)
 
 
 def test_promoting_again_changes_nothing(life: Life, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.life import Life
-from sayso.feedback.aliases import Aliases
+from sayso.feedback.aliases import Aliases, Assignment
 from sayso.feedback.database import StoreError
 from sayso.feedback.gather import gather, gather_store, summary
 from sayso.feedback.migrations import MIGRATIONS
@@ -620,9 +620,9 @@ def test_aliases_have_an_append_only_history(store: Store) -> None:
     """On both databases: what counts is the latest row, and evidence is kept as it was found."""
     aliases = Aliases(store)
     assert aliases.current("stable") is None
-    first = aliases.assign("stable", "a", "1" * 64, evidence={"verdict": "passed", "findings": []})
-    second = aliases.assign("stable", "b", "2" * 64, reason="because\x00")
-    aliases.assign("other", "a", "1" * 64)
+    first = aliases.assign("stable", "a", "1" * 64, after=None, evidence={"verdict": "passed", "findings": []})
+    second = aliases.assign("stable", "b", "2" * 64, after=first, reason="because\x00")
+    aliases.assign("other", "a", "1" * 64, after=None)
     assert (first.kind, second.kind, second.reason) == ("promoted", "overridden", "because\ufffd")
     assert aliases.current("stable") == second
     assert aliases.current("stable", first.created_at) in (first, second)  # the same millisecond, perhaps
@@ -635,11 +635,44 @@ def test_aliases_have_an_append_only_history(store: Store) -> None:
     assert aliases.history("stable") == [first, second, back]
 
 
-def test_promotions_at_the_same_time_are_all_kept(store: Store) -> None:
-    """Two processes may promote at once: each row is whole, and the alias names one of the two."""
+def test_of_promotions_at_the_same_time_one_is_made(store: Store) -> None:
+    """Each gate compared with the model of that time, so the others would replace a model that no gate has seen."""
+    before, together = Aliases(store).assign("stable", "m", "0" * 64, after=None), threading.Barrier(8)
+
+    def promote(number: int) -> Assignment | str:
+        together.wait()
+        try:
+            return Aliases(store).assign("stable", f"m{number}", "0" * 64, after=before)
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(promote, range(8)))
+    [one] = [entry for entry in made if isinstance(entry, Assignment)]
+    refused = {text.split(" since ")[0] for text in made if isinstance(text, str)}
+    assert refused == {f"'stable' has named '{one.model}'"}
+    assert Aliases(store).history("stable") == [before, one]
+
+
+def test_an_alias_that_has_come_or_been_rolled_back_in_between_is_not_moved(store: Store) -> None:
+    """The same model after a roll-back is another entry: somebody found a reason against what followed it."""
+    aliases = Aliases(store)
+    first = aliases.assign("stable", "a", "1" * 64, after=None)
+    with pytest.raises(UserError, match=r"'stable' has named 'a' since \S+, which 'b' was not compared with"):
+        aliases.assign("stable", "b", "2" * 64, after=None)
+    aliases.assign("stable", "b", "2" * 64, after=first)
+    aliases.roll_back("stable")
+    with pytest.raises(UserError, match="repeat 'sayso promote'"):
+        aliases.assign("stable", "c", "3" * 64, after=first)
+    assert len(aliases.history("stable")) == 3
+
+
+def test_roll_backs_at_the_same_time_undo_one_promotion_each(store: Store) -> None:
+    aliases, before = Aliases(store), None
+    for name in "abcde":
+        before = aliases.assign("stable", name, "0" * 64, after=before)
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda n: Aliases(store).assign("stable", f"m{n}", "0" * 64), range(12)))
-    history = Aliases(store).history("stable")
-    assert {entry.id for entry in history} == {entry.id for entry in made}
-    assert {entry.model for entry in history} == {f"m{n}" for n in range(12)}
-    assert Aliases(store).current("stable") == history[-1]
+        models = list(pool.map(lambda _: Aliases(store).roll_back("stable").model, range(4)))
+    assert sorted(models) == ["a", "b", "c", "d"]
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        aliases.roll_back("stable")

@@ -106,7 +106,7 @@ def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Cal
     def begin(*, rows: int, **options: int) -> str:
         app = make_app(replier, store, "tuned", engine=Engine(replier.model, rows=rows), **options)
         listening = listen("127.0.0.1", 0)
-        server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
+        server = Server(app, app.state.models.drain, grace=1, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         servers.append(server)

@@ -36,6 +36,9 @@ def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.Cap
         ({"rows": 0}, "--rows must be from 1 to"),
         ({"cache_tokens": 0}, "--cache-tokens must be at least 1"),
         ({}, "has no models yet"),
+        ({"canary": "candidate"}, "as in --model stable --canary candidate. Got --model aligned --canary candidate."),
+        ({"shadow": "aligned"}, "as in --model stable --shadow candidate. Got --model aligned --shadow aligned."),
+        ({"share": 0.0}, "--share must be from 0.001 to 0.999"),
         ({"model": "tunde"}, "There is no model 'tunde'"),
     ],
 )

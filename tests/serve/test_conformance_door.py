@@ -582,8 +582,8 @@ def test_requests_that_the_end_of_the_server_cuts_get_503(
         held.set()
         go.wait(30)
 
-    hook(app.state.worker.engine, hold)
-    server = Server(app, app.state.worker.drain, grace=0, log_level="error")
+    hook(app.state.models.main.worker.engine, hold)
+    server = Server(app, app.state.models.drain, grace=0, log_level="error")
     bodies = {
         "/v1/completions": {"prompt": "cat", "max_tokens": 50},
         "/v1/responses": {"input": "hello"},
@@ -599,7 +599,7 @@ def test_requests_that_the_end_of_the_server_cuts_get_503(
             for path, body in bodies.items():
                 asked[path] = pool.submit(client.post, path, json=body)
                 held.wait(30)  # the first one, which holds the model for the others
-            while app.state.worker.load < len(bodies):
+            while app.state.models.main.worker.load < len(bodies):
                 client.get("/health")
             server.end()
             answers = {path: future.result(60) for path, future in asked.items()}
@@ -676,7 +676,7 @@ def test_the_metrics_of_vllm_are_there(fresh: TestClient) -> None:
 
 def test_refused_requests_are_counted(fresh: TestClient, app: FastAPI) -> None:
     """By vLLM's reason for a full queue."""
-    app.state.worker.limit = -(10**6)
+    app.state.models.main.worker.limit = -(10**6)
     assert fresh.post("/v1/completions", json=SHORT).status_code == 429
     assert samples(fresh)['vllm:admission_rejections_total{reason="max_num_queued_reqs"}'] == 1
 

@@ -123,9 +123,9 @@ def test_an_adapter_is_loaded_and_unloaded(administered: TestClient, lora_folder
 
 
 def test_only_the_admin_changes_adapters(administered: TestClient, client: TestClient, lora_folder: Path) -> None:
-    """The users' key does not suffice, and without an admin key the routes are off."""
+    """The key of all does not suffice, and without an admin key the routes are off."""
     body = {"lora_name": "poet", "lora_path": str(lora_folder)}
-    for headers, status in (({"authorization": "Bearer user"}, 401), ({"authorization": "Bearer none"}, 401)):
+    for headers, status in (({"authorization": "Bearer user"}, 403), ({"authorization": "Bearer none"}, 401)):
         assert administered.post("/v1/load_lora_adapter", json=body, headers=headers).status_code == status
     assert administered.get("/v1/models", headers={"authorization": "Bearer user"}).status_code == 200
     refused = client.post("/v1/load_lora_adapter", json={})  # before the body is read

@@ -88,7 +88,7 @@ def replier(request: pytest.FixtureRequest) -> Replier:
 @pytest.fixture
 def script(app: FastAPI, replier: Replier) -> Callable[[str], list[int]]:
     """Set the text of the next reply; gives its ids."""
-    tokenizer, engine = replier.tokenizer, app.state.worker.engine
+    tokenizer, engine = replier.tokenizer, app.state.models.main.worker.engine
     real = engine.runners[""]
 
     def script(text: str) -> list[int]:

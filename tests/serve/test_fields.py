@@ -249,7 +249,7 @@ def test_a_token_may_be_called_by_its_id(client: TestClient) -> None:
 
 def test_a_salt_keeps_what_was_computed_apart(client: TestClient, app: Any) -> None:
     """The same prompt is used again under its own salt only; the reply is the same."""
-    counts = app.state.worker.engine.counts
+    counts = app.state.models.main.worker.engine.counts
     long = [{"role": "user", "content": "the cat sat on the mat " * 20}]
     first = chat(client, messages=long, cache_salt="a")["message"]["content"]
     before = counts.reused_tokens

@@ -57,7 +57,7 @@ def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
         if next(spoken) >= 2:
             free.wait(30)
 
-    hook(servers[0].config.app.state.worker.engine, hold)
+    hook(servers[0].config.app.state.models.main.worker.engine, hold)
     with httpx2.Client(base_url=address, timeout=60) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as running:
             said = running.iter_lines()  # kept: a generator that goes away closes its response
@@ -83,7 +83,7 @@ def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(
     body = json.dumps(asked).encode()
     host, port = address.removeprefix("http://").split(":")
     spoken: list[int] = []
-    hook(servers[0].config.app.state.worker.engine, lambda: spoken.append(1))
+    hook(servers[0].config.app.state.models.main.worker.engine, lambda: spoken.append(1))
     with httpx2.Client(base_url=address, timeout=60) as client:
         assert client.post("/v1/chat/completions", json=asked).status_code == 200
         whole = len(spoken)
@@ -145,7 +145,7 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
     address, ended = start(rows=2), threading.Event()
     long = tokens == CONTEXT
     if long:
-        hook(servers[0].config.app.state.worker.engine, lambda: ended.wait(30))
+        hook(servers[0].config.app.state.models.main.worker.engine, lambda: ended.wait(30))
     body = {"message_id": said.id, "temperature": 0, "max_tokens": tokens}
     with (
         httpx2.Client(base_url=address, timeout=60) as client,
@@ -157,7 +157,7 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         servers[0].end()
         if long:
             assert list(told)[-4:-2] == ["", "event: error"]
-            assert servers[0].config.app.state.worker.closing
+            assert servers[0].config.app.state.models.main.worker.closing
             ended.set()
         else:
             assert "event: done" in list(told)
@@ -175,7 +175,7 @@ def test_replies_that_are_cut_say_so(
     said = store.say(store.new_conversation().id, "hello")
     address = start(rows=4)
     told, held, go = threading.Barrier(5), threading.Event(), threading.Event()
-    hook(servers[0].config.app.state.worker.engine, lambda: held.is_set() and go.wait(30))
+    hook(servers[0].config.app.state.models.main.worker.engine, lambda: held.is_set() and go.wait(30))
     bodies: dict[str, dict[str, Any]] = {
         "/v1/chat/completions": {"messages": HELLO, "temperature": 0, "stream": True},
         "/v1/responses": {"input": "hello", "temperature": 0, "stream": True},
@@ -200,7 +200,7 @@ def test_replies_that_are_cut_say_so(
         told.wait(30)
         held.set()
         arrived = time.monotonic() + 30
-        while servers[0].config.app.state.worker.load < len(bodies) and time.monotonic() < arrived:
+        while servers[0].config.app.state.models.main.worker.load < len(bodies) and time.monotonic() < arrived:
             time.sleep(0.01)  # until the last request has been accepted: its connection would be refused later
         servers[0].end()
         answers = {path: future.result(timeout=60) for path, future in asked.items()}

@@ -535,6 +535,9 @@ class Acts:
         self,
         *,
         model: str | PathLike[str] = ...,
+        canary: str | None = ...,
+        share: float = ...,
+        shadow: str | None = ...,
         host: str = ...,
         port: int = ...,
         api_key: str | None = ...,
@@ -581,6 +584,35 @@ class Acts:
         store: str | None = ...,
     ) -> list[dict[str, Any]]:
         """Show which model each alias named, and since when."""
+    def keys_add(
+        self,
+        name: str,
+        *,
+        role: Literal["user", "rater", "admin"] = ...,
+        per_minute: int | None = ...,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Make a key for the servers of a store."""
+    def keys_list(
+        self,
+        *,
+        store: str | None = ...,
+    ) -> list[dict[str, Any]]:
+        """Show who has a key."""
+    def keys_revoke(
+        self,
+        name: str,
+        *,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Revoke a key."""
+    def keys_rotate(
+        self,
+        name: str,
+        *,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Replace a key by a new one."""
     def flags_scan(
         self,
         *,

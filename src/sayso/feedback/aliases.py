@@ -3,7 +3,8 @@
 A promotion is one row, and so is a roll-back, which names the model before again; nothing is ever changed or deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ class Assignment:
     """overridden: promoted by a person against the gate."""
     reason: str | None
     evidence: Any
-    """What the gate found, as JSON-ready data; None for a roll-back."""
+    """What the gate found, or a canary, as JSON-ready data; None for a roll-back by a person."""
     created_at: str
 
 
@@ -38,13 +39,30 @@ class Aliases:
     """The aliases of a store."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
+        self.store, self._engine = store, store.engine
 
     def assign(
-        self, alias: str, model: str, fingerprint: str, *, evidence: Any = None, reason: str | None = None
+        self,
+        alias: str,
+        model: str,
+        fingerprint: str,
+        *,
+        after: Assignment | None,
+        evidence: Any = None,
+        reason: str | None = None,
     ) -> Assignment:
-        """Let an alias name a model from now on; with a `reason`, a person has overridden the gate."""
-        with self._engine.execution_options(writes=True).begin() as connection:
+        """Let an alias name a model from now on; with a `reason`, a person has overridden the gate.
+
+        `after`: the entry that the gate compared with, None for a new alias. Raises `UserError` if it is not the
+        current one any more, because the gate has then said nothing about the model that would be replaced.
+        """
+        with self._changing() as connection:
+            current = _current(connection, alias)
+            if current is not None and (after is None or after.id != current.id):
+                raise UserError(
+                    f"'{alias}' has named '{current.model}' since {current.created_at}, which '{model}' was not "
+                    "compared with; repeat 'sayso promote'."
+                )
             kind: Kind = "promoted" if reason is None else "overridden"
             return _add(connection, alias, model, fingerprint, kind, reason, evidence)
 
@@ -53,7 +71,7 @@ class Aliases:
 
         Raises `UserError` if there is none.
         """
-        with self._engine.execution_options(writes=True).begin() as connection:
+        with self._changing() as connection:
             standing = _standing(_history(connection, alias))
             if not standing:
                 raise UserError(f"There is no alias '{alias}' to roll back; 'sayso aliases' lists those that exist.")
@@ -64,19 +82,39 @@ class Aliases:
             before = standing[-2]
             return _add(connection, alias, before.model, before.fingerprint, "rolled back", reason, None)
 
+    def withdraw(self, entry: Assignment, instead: Assignment, reason: str, evidence: Any) -> Assignment | None:
+        """Roll an alias back to the model of another alias; None if it has moved since the entry, so that it stays."""
+        with self._changing() as connection:
+            current = _current(connection, entry.alias)
+            if current is None or current.id != entry.id:
+                return None
+            return _add(connection, entry.alias, instead.model, instead.fingerprint, "rolled back", reason, evidence)
+
     def current(self, alias: str, when: str | None = None) -> Assignment | None:
         """Return what an alias names now, or named at a time (UTC, ISO 8601); None if it did not exist."""
-        query = aliases.select().where(aliases.c.alias == alias).order_by(aliases.c.id.desc()).limit(1)
-        if when is not None:
-            query = query.where(aliases.c.created_at <= when)
         with self._engine.begin() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        return Assignment(**row) if row else None
+            return _current(connection, alias, when)
 
     def history(self, alias: str | None = None) -> list[Assignment]:
         """Return the history of one alias or of all, oldest first."""
         with self._engine.begin() as connection:
             return _history(connection, alias)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sql.Connection]:
+        """Begin a transaction that reads the history and adds to it while no other one adds; readers do not wait."""
+        with self._engine.execution_options(writes=True).begin() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+                connection.exec_driver_sql("LOCK TABLE aliases IN SHARE ROW EXCLUSIVE MODE")
+            yield connection
+
+
+def _current(connection: sql.Connection, alias: str, when: str | None = None) -> Assignment | None:
+    query = aliases.select().where(aliases.c.alias == alias).order_by(aliases.c.id.desc()).limit(1)
+    if when is not None:
+        query = query.where(aliases.c.created_at <= when)
+    row = connection.execute(query).mappings().one_or_none()
+    return Assignment(**row) if row else None
 
 
 def _history(connection: sql.Connection, alias: str | None) -> list[Assignment]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from sayso.feedback.canary import key_of_user
 from sayso.feedback.store import Store
 from sayso.feedback.tables import (
     canary,
@@ -38,17 +39,20 @@ class Forgotten:
 def forget_user(store: Store, user: str, *, only_count: bool = False) -> Forgotten:
     """Remove a user's conversations and ratings; what they triaged stays without their name."""
     own = ratings.c.annotator == user
-    return _forget(store, conversations.c.user == user, own, triage.c.annotator == user, only_count)
+    seen = canary.c.conversation == key_of_user(user)
+    return _forget(store, conversations.c.user == user, own, triage.c.annotator == user, seen, only_count)
 
 
 def forget_conversation(store: Store, conversation_id: int, *, only_count: bool = False) -> Forgotten:
     """Remove one conversation of the page or the API."""
-    return _forget(store, conversations.c.id == conversation_id, sql.false(), sql.false(), only_count)
+    none = sql.false()
+    return _forget(store, conversations.c.id == conversation_id, none, none, none, only_count)
 
 
 def forget_older(store: Store, before: str, *, only_count: bool = False) -> Forgotten:
     """Remove the conversations in which nothing was said since a time (UTC, ISO 8601)."""
-    return _forget(store, conversations.c.updated_at < before, sql.false(), sql.false(), only_count)
+    none = sql.false()
+    return _forget(store, conversations.c.updated_at < before, none, none, none, only_count)
 
 
 def _forget(
@@ -56,24 +60,26 @@ def _forget(
     which: sql.ColumnElement[bool],
     given: sql.ColumnElement[bool],
     triaged: sql.ColumnElement[bool],
+    seen: sql.ColumnElement[bool],
     only_count: bool,
 ) -> Forgotten:
-    """Remove conversations and, elsewhere, some ratings, and the names of those who triaged."""
+    """Remove conversations and, elsewhere, some ratings, the names of those who triaged, and what a canary has seen."""
     with store.engine.execution_options(writes=not only_count).begin() as connection:
         talks = sql.select(conversations.c.id).where(which)
         said = sql.select(messages.c.id).where(messages.c.conversation_id.in_(talks))
+        seen = canary.c.conversation.in_(_named(talks)) | seen
         rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id).where(given)
         touched = sorted({*connection.scalars(talks), *connection.scalars(rated)})
         counts = {
             table.name: connection.scalar(sql.select(sql.func.count()).select_from(table).where(owned)) or 0
-            for table, owned in _owned(talks, said, given)
+            for table, owned in _owned(talks, said, given, seen)
         }
         if not only_count:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             connection.execute(ratings.delete().where(given))
             connection.execute(triage.update().where(triaged).values(annotator=None))
-            connection.execute(canary.delete().where(canary.c.conversation.in_(_named(talks))))
+            connection.execute(canary.delete().where(seen))
             connection.execute(conversations.delete().where(conversations.c.id.in_(talks)))
     if store.engine.dialect.name == "sqlite" and not only_count:
         with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
@@ -82,7 +88,10 @@ def _forget(
 
 
 def _owned(
-    talks: sql.Select[Any], said: sql.Select[Any], given: sql.ColumnElement[bool]
+    talks: sql.Select[Any],
+    said: sql.Select[Any],
+    given: sql.ColumnElement[bool],
+    seen: sql.ColumnElement[bool],
 ) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
     """Return each table with the condition of the rows that go with some conversations."""
     flagged = sql.select(flags.c.id).where(flags.c.message_id.in_(said))
@@ -95,7 +104,7 @@ def _owned(
         *by_message,
         (triage, triage.c.flag_id.in_(flagged)),
         (cases, cases.c.message_id.in_(said) | cases.c.flag_id.in_(flagged)),
-        (canary, canary.c.conversation.in_(_named(talks))),
+        (canary, seen),
     ]
 
 

@@ -30,6 +30,8 @@ class RecordedReply:
     content: str
     generation: Generation
     trace: Trace
+    free: bool = True
+    """Whether any text could have been the reply, so that another model can be asked the same."""
 
 
 class Generations:

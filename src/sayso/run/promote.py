@@ -4,7 +4,7 @@ Input: what `sayso evaluate` and `sayso judge` found about the candidate and abo
 Output: a row of the history in the life's store.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from sayso.base.life import LONGEST_NAME, NAME_PATTERN, Life
 from sayso.base.log import say
 from sayso.base.output import console
 from sayso.base.ranges import Options
+from sayso.judge.canary import judge_canary
 from sayso.judge.gate import Finding, Gate, Measured, judge_gate, read_gate, verdict_of
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import compare_items
@@ -123,25 +124,27 @@ def promote(options: Promote) -> dict[str, Any]:
             raise NotPromotedError(options.candidate, verdict)
         evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
         reason = options.reason if verdict != "passed" else None
-        made = aliases.assign(options.to, options.candidate, mark, evidence=evidence, reason=reason)
+        made = aliases.assign(options.to, options.candidate, mark, after=current, evidence=evidence, reason=reason)
     say(f"'{options.to}' names '{made.model}' from now on.")
     return asdict(made)
 
 
-def model_named(life: Life, name: str, where: str | None) -> str:
-    """Return the model that an alias names, or `name` itself if it is a model, or no alias either.
-
-    Raises `UserError` if that model has other weights now.
-    """
+def entry_named(life: Life, name: str, where: str | None) -> "Assignment | None":
+    """Return the entry of an alias; None if `name` is a model of the life, or no alias either."""
     if name in models(life) or (where is None and not life.store.exists()):
-        return name
+        return None
     with _aliases(life, where) as aliases:
-        current = aliases.current(name)
-    if current is None:
-        return name
-    if current.model in models(life) and fingerprint_of(life.model(current.model)) != current.fingerprint:
-        raise UserError(f"'{name}' names '{current.model}', which has other weights now; promote it again.")
-    return current.model
+        return aliases.current(name)
+
+
+def folder_of(life: Life, entry: "Assignment") -> Path:
+    """Return the folder of the model that an alias names. Raises `UserError` if it is gone or has other weights now."""
+    folder = life.model(entry.model)
+    if entry.model not in models(life):
+        raise UserError(f"'{entry.alias}' names '{entry.model}', whose folder is gone; restore it, or roll back.")
+    if fingerprint_of(folder) != entry.fingerprint:
+        raise UserError(f"'{entry.alias}' names '{entry.model}', which has other weights now; promote it again.")
+    return folder
 
 
 def rollback(options: Rollback) -> dict[str, Any]:
@@ -160,6 +163,7 @@ def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
     when = None if options.at is None else _utc(options.at)
     with _aliases(Life(options.life), options.store) as aliases:
         found = aliases.history()
+        canaries = _canaries(aliases, found) if when is None else []
         if when is not None:
             names = dict.fromkeys(entry.alias for entry in found)
             found = [entry for name in names if (entry := aliases.current(name, when)) is not None]
@@ -170,7 +174,24 @@ def list_aliases(options: ListAliases) -> list[dict[str, Any]]:
         for entry in found:
             table.add_row(entry.created_at[:19], entry.alias, entry.model, entry.kind, entry.reason or "")
         console().print(table)
+    for line in canaries:
+        say(line)
     return [asdict(entry) for entry in found]
+
+
+def _canaries(aliases: "Aliases", history: Sequence["Assignment"]) -> list[str]:
+    """Return what the canaries that are in progress have shown, a line for each."""
+    from sayso.feedback.canary import CanaryLog
+
+    lines, current = [], {entry.alias: entry for entry in history}
+    for entry in current.values():
+        promoted = any(other.fingerprint == entry.fingerprint for other in current.values() if other is not entry)
+        record = None if promoted else CanaryLog(aliases.store, entry).read()
+        if record is not None:
+            verdict = judge_canary(record.outcomes, record.share)
+            advice = f" Promote it with: sayso promote {entry.model}" if verdict.state == "better" else ""
+            lines.append(f"Canary '{entry.alias}' ({entry.model}): {verdict.state}. {verdict.said}{advice}")
+    return lines
 
 
 def _utc(text: str) -> str:

@@ -17,7 +17,8 @@ from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
-from sayso.run.promote import model_named
+from sayso.run.keys import has_keys
+from sayso.run.promote import entry_named, folder_of
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
 from sayso.serve.listen import listen
@@ -30,6 +31,9 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from sayso.feedback.aliases import Assignment
+    from sayso.serve.served_model import ServedModel
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -41,13 +45,19 @@ class Serve(Options):
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Model of the life, alias, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, path of a model folder, or alias, which is followed. Default: the latest stage that exists."""
+    canary: str | None = None
+    """Alias whose model answers a share of the conversations, until it is found worse; needs an alias as --model."""
+    share: Annotated[float, Range(0.001, 0.999)] = 0.1
+    """Share of the conversations that the canary answers."""
+    shadow: str | None = None
+    """Alias whose model answers too, unseen, on the page and what --record records; needs an alias as --model."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
     """Port to listen on; 0 = any free port."""
     api_key: str | None = None
-    """API key that requests must send. Prefer SAYSO_API_KEY, which does not appear in process lists."""
+    """API key that admits like one of 'sayso keys'. Prefer SAYSO_API_KEY, which does not appear in process lists."""
     allow_origin: tuple[str, ...] = ()
     """Origin whose web pages may use the server, such as https://chat.example.org; may be repeated."""
     rows: Several = 64
@@ -65,7 +75,7 @@ class Serve(Options):
     deterministic: bool = False
     """Make replies bitwise independent of concurrent requests."""
     admin_key: str | None = None
-    """Key of the routes that load and unload adapters; without it, they are off."""
+    """Key of the routes that load and unload adapters; without it, they take a key with the role admin."""
     queue: Amount = 16
     """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
@@ -88,15 +98,40 @@ def serve(options: Serve) -> None:
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
     life = Life(options.life)
-    if options.host not in LOOPBACK and not options.api_key:
+    if options.host not in LOOPBACK and not options.api_key and not has_keys(options.life, options.store):
         raise UserError(
             f"An API key is required to listen on addresses other than localhost; got --host {options.host}. "
-            "Set SAYSO_API_KEY, or omit --host."
+            "Add one with 'sayso keys add NAME', set SAYSO_API_KEY, or omit --host."
         )
     origins = origins_of(options)
-    folder = newest_model(life, model_named(life, options.model, options.store))
+    entry = entry_named(life, options.model, options.store)
+    canary, shadow = _second(options, life, entry, "canary"), _second(options, life, entry, "shadow")
+    folder = folder_of(life, entry) if entry else newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
-        _run(options, life, folder, origins, listening)
+        _run(options, life, folder, (entry, canary, shadow), origins, listening)
+
+
+def _second(
+    options: Serve, life: Life, entry: "Assignment | None", kind: Literal["canary", "shadow"]
+) -> "Assignment | None":
+    """Return what the alias of the canary or the shadow names.
+
+    Raises `UserError` if it is none, or cannot be compared with the model of `entry`.
+    """
+    name = options.canary if kind == "canary" else options.shadow
+    if name is None:
+        return None
+    if entry is None or name == options.model or options.canary == options.shadow:
+        raise UserError(
+            f"A {kind} is compared with the model of another alias; as in --model stable --{kind} candidate. "
+            f"Got --model {options.model} --{kind} {name}."
+        )
+    second = entry_named(life, name, options.store)
+    if second is None:
+        raise UserError(
+            f"--{kind} takes an alias, and '{name}' is none; make one with 'sayso promote MODEL --to {name}'."
+        )
+    return second
 
 
 def origins_of(options: Serve) -> frozenset[str]:
@@ -130,7 +165,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
     adapters: dict[str, Transformer] = {}
     for given in options.adapter:
         called, _, folder = given.partition("=")
-        if not (called and folder) or called in (name, *adapters):
+        if not (called and folder) or called in (name, options.model, *adapters):
             raise UserError(f"--adapter takes NAME=FOLDER with a unique name; got '{given}'.")
         adapters[called] = adapted_model(model, Path(folder))
     _check_cache(options, model, device)
@@ -157,34 +192,55 @@ def _check_cache(options: Serve, model: Transformer, device: str) -> None:
         )
 
 
-def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], listening: socket.socket) -> None:
+def _run(
+    options: Serve,
+    life: Life,
+    folder: Path,
+    entries: "tuple[Assignment | None, Assignment | None, Assignment | None]",
+    origins: frozenset[str],
+    listening: socket.socket,
+) -> None:
+    """Serve a folder's model; `entries` are those of the aliases of it, of the canary and of the shadow."""
+    from sayso.feedback.aliases import Aliases
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
+    from sayso.serve.follow import Follow, Following
+    from sayso.serve.served_models import start_model
     from sayso.serve.server import run_server
 
     device = pick_device(options.device)
     store = Store(options.store or life.store)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-
     fingerprint = ""
+
+    def load_next(entry: "Assignment") -> "ServedModel":
+        folder = folder_of(life, entry)
+        _check_room(folder, device.kind)
+        replier, mark, engine = _load(options, life, folder, device.kind)
+        kinds = {options.canary: f"a share of {options.share:g} of the conversations", options.shadow: "unseen"}
+        kind = kinds.get(entry.alias, "new requests")
+        say(f"'{entry.alias}' names {folder.name} ({mark}), which answers {kind} from now on.")
+        return start_model(replier, folder.name, mark, engine, options.queue, entry.alias)
+
+    def follow(entry: "Assignment | None") -> "Follow | None":
+        return Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None
 
     def load() -> "FastAPI":
         nonlocal fingerprint
-        model, tokenizer = load_model(
-            folder, device.kind, plain=bool(options.adapter or options.admin_key), scores=is_reward_model(folder)
-        )
-        fingerprint = sha256(weights_file(folder))[:12]
+        replier, fingerprint, engine = _load(options, life, folder, device.kind)
+        main, canary, shadow = map(follow, entries)
         return make_app(
-            Replier(model, tokenizer),
+            replier,
             store,
             folder.name,
             fingerprint=fingerprint,
             key=options.api_key or None,
-            engine=engine_of(options, life, folder.name, model, device.kind),
+            engine=engine,
             queue=options.queue,
             origins=origins,
             admin_key=options.admin_key or None,
+            following=Following(main, canary, options.share, shadow) if main else None,
             record=options.record,
         )
 
@@ -196,3 +252,21 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
 
     with closing(store), logged_requests() if options.log_requests else nullcontext():
         run_server(load, listening, options.grace, announce)
+
+
+def _load(options: Serve, life: Life, folder: Path, device: str) -> tuple[Replier, str, Engine]:
+    """Load a model; return it with the fingerprint of its weights and its engine."""
+    plain = bool(options.adapter or options.admin_key)
+    model, tokenizer = load_model(folder, device, plain=plain, scores=is_reward_model(folder))
+    fingerprint = sha256(weights_file(folder))[:12]
+    return Replier(model, tokenizer), fingerprint, engine_of(options, life, folder.name, model, device)
+
+
+def _check_room(folder: Path, device: str) -> None:
+    """Raise `UserError` if a model would not fit into memory next to the one that is served."""
+    free, needed = free_memory(device), weights_file(folder).stat().st_size
+    if free is not None and needed > free:
+        raise UserError(
+            f"'{folder.name}' needs {needed / 2**30:.1f} GiB next to the served model, and {free / 2**30:.1f} GiB are "
+            "free; restart the server to serve it."
+        )

@@ -1,11 +1,10 @@
-"""Access control: the API key, the host and origin of a request, and the size of its body.
+"""Access control: the key of a request and its role, its host and origin, and the size of its body.
 
-Every path but the page's own files, /health and /ready requires the key, if one is set. Without a key only this
+Every path but the page's own files, /health and /ready requires a key, if there is one. Without keys only this
 machine's own host names are served, so that no web page can reach the server through a DNS name of its choice (DNS
 rebinding). Pages of other origins are refused unless their origin is allowed. Pure ASGI: it never buffers a stream.
 """
 
-import hmac
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,15 @@ from urllib.parse import SplitResult, urlsplit
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sayso.feedback.keys import Role
 from sayso.serve.envelope import headers_of, raw, send_json
 from sayso.serve.errors import error_body, in_format_of
+from sayso.serve.keyring import Admitted, Keyring
 from sayso.serve.problems import clip
 
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
+ADMIN = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
+RATED = "/api/"  # the page's own routes, which show all conversations
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER_NAMES = re.compile(r"[\w, -]{0,2000}", re.ASCII)
 
@@ -30,6 +33,8 @@ class Refusal:
     status: int
     message: str
     code: str
+    retry: int | None = None
+    """Seconds after which the request may be repeated."""
 
 
 class AccessMiddleware:
@@ -38,13 +43,11 @@ class AccessMiddleware:
     def __init__(
         self,
         app: ASGIApp,
-        key: str | None,
+        keyring: Keyring,
         body_limit: int,
         origins: Collection[str] = (),
-        admin_key: str | None = None,
     ) -> None:
-        self.app, self.key, self.body_limit, self.origins = app, key, body_limit, frozenset(origins)
-        self.admitted = [one.encode() for one in (key, admin_key) if one is not None]
+        self.app, self.keyring, self.body_limit, self.origins = app, keyring, body_limit, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request, or refuse it."""
@@ -52,23 +55,27 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         headers = headers_of(scope)
+        await self.keyring.refresh()
         refusal = self._stranger(headers)
         if refusal is None and self._is_preflight(scope, headers):
             await _send_preflight(send, headers)
             return
-        refusal = refusal or self._without_key(scope, headers) or self._too_large(headers)
+        refusal = refusal or self._without_right(scope, headers) or self._too_large(headers)
         if refusal is None:
             await self.app(scope, self._limited(receive), send)
         else:
             body = error_body(refusal.status, refusal.message, refusal.code)
-            await send_json(send, refusal.status, in_format_of(scope["path"], body, refusal.status))
+            body = in_format_of(scope["path"], body, refusal.status)
+            await send_json(send, refusal.status, body, refusal.retry)
 
     def _stranger(self, headers: Mapping[str, str]) -> Refusal | None:
         """Refuse a host or origin that may not use this server."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.key is None and _split(f"//{host}").hostname not in LOCAL:
+        if not self.keyring.closed and _split(f"//{host}").hostname not in LOCAL:
             text = f"This server accepts only this machine's own host names; got the host '{clip(host)}'."
-            return Refusal(403, f"{text} Start it with --api-key to accept other names.", "host_not_allowed")
+            return Refusal(
+                403, f"{text} Start it with --api-key, or add a key, to accept other names.", "host_not_allowed"
+            )
         own = origin is None or (host and _split(origin).netloc == host)
         if not own and origin not in self.origins:
             text = f"Pages of the origin '{clip(origin or '')}' may not use this server."
@@ -79,14 +86,33 @@ class AccessMiddleware:
         asks = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         return asks and headers.get("origin") in self.origins
 
-    def _without_key(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
-        if self.key is None or scope["path"] in PUBLIC:
+    def _without_right(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
+        """Refuse a request without the role that its route needs, or whose key has used up its requests."""
+        needed = role_needed(scope["path"])
+        if needed is None:
             return None
-        given = [one.encode("latin-1") for one in keys_of(headers)]
-        if any(hmac.compare_digest(one, key) for one in given for key in self.admitted):
-            return None
-        text = "This server requires the API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'."
-        return Refusal(401, text, "invalid_api_key")
+        found = self.keyring.find(keys_of(headers))
+        if found is None and self.keyring.closed:
+            text = "This server requires an API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'."
+            return Refusal(401, text, "invalid_api_key")
+        if needed == "admin" and not self.keyring.has_admin:
+            text = (
+                "Adapters can be changed only with an admin key; start the server with --admin-key, or add a key with"
+            )
+            return Refusal(403, f"{text} 'sayso keys add NAME --role admin'.", "no_admin_key")
+        if found is None and needed == "admin":
+            return Refusal(401, "This route requires an admin key as 'Authorization: Bearer KEY'.", "invalid_api_key")
+        return self._unless_in_turn(scope, found, needed) if found is not None else None
+
+    def _unless_in_turn(self, scope: Scope, found: Admitted, needed: Role) -> Refusal | None:
+        if not found.may(needed):
+            text = f"This route requires a key with the role '{needed}'; this one has the role '{found.role}'."
+            return Refusal(403, text, "insufficient_role")
+        if wait := self.keyring.wait(found):
+            text = f"This key may send {found.per_minute} requests per minute; try again in {wait} seconds."
+            return Refusal(429, text, "rate_limit_exceeded", wait)
+        scope.setdefault("state", {}).update(key_id=found.id, key_name=found.name)
+        return None
 
     def _too_large(self, headers: Mapping[str, str]) -> Refusal | None:
         length = headers.get("content-length", "0")
@@ -110,6 +136,15 @@ class AccessMiddleware:
             return message
 
         return receive_on
+
+
+def role_needed(path: str) -> Role | None:
+    """Return the role that the route of a path needs; None for those that are open to everybody."""
+    if path in PUBLIC:
+        return None
+    if path in ADMIN:
+        return "admin"
+    return "rater" if path.startswith(RATED) else "user"
 
 
 def keys_of(headers: Mapping[str, str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from sayso.serve.completions import read_chat
 from sayso.serve.encode import Json
 from sayso.serve.errors import anthropic_error, failure, status_of
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.wording import Wording
 from sayso.serve.worker import ClosingError, EngineJob
@@ -154,12 +154,13 @@ class MessageRequest(CountRequest):
         }
 
 
-def anthropic_routes(model: ServedModel) -> APIRouter:
-    """Return the routes for one served model."""
+def anthropic_routes(models: ServedModels) -> APIRouter:
+    """Return the routes for the served models."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/messages")
     async def messages(body: MessageRequest, request: Request) -> Response:
+        model = await models.pick_for(body.model, request)
         model.adapter(body.model)  # before any other error in the body
         chat, wording = body.chat()
         prompt, terms, tools = await read_chat(model, chat, wording=wording)
@@ -173,6 +174,7 @@ def anthropic_routes(model: ServedModel) -> APIRouter:
 
     @router.post("/messages/count_tokens")
     async def count_tokens(body: CountRequest) -> dict[str, int]:
+        model = models.pick(body.model)
         model.adapter(body.model)
         chat, wording = body.chat()
         prompt, _, _ = await read_chat(model, chat, wording=wording)

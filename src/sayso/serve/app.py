@@ -3,6 +3,8 @@
 Takes a replier and a store, returns an ASGI application. Nothing here listens on a port.
 """
 
+import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -23,8 +25,10 @@ from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
+from sayso.serve.follow import Following
+from sayso.serve.keyring import Keyring
 from sayso.serve.lora import lora_routes
-from sayso.serve.metrics import TYPE, Metrics
+from sayso.serve.metrics import TYPE, metrics_text
 from sayso.serve.paths import PathAliases, names_under_v1
 from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
@@ -32,9 +36,8 @@ from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
-from sayso.serve.worker import Worker
 
 BODY_LIMIT = 2**20  # bytes: more than any context served from one machine
 QUEUE = 16
@@ -57,51 +60,62 @@ def make_app(
     body_limit: int = BODY_LIMIT,
     origins: Collection[str] = (),
     admin_key: str | None = None,
+    following: Following | None = None,
     record: Share = "off",
 ) -> FastAPI:
-    """Return the application that serves a model under `name`.
+    """Return the application that serves a model under `name`, or what an alias names by then.
 
-    `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
-    and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
-    At most `queue` requests wait for a row; further ones are answered with 429. Web pages of `origins` may use the
-    server (CORS). With an `admin_key`, adapters can be loaded while the server runs. `record`: whether the replies of
-    the API are stored, those of the page always are.
+    `fingerprint` of the weights is stored with every reply. With a `key`, or keys in the store, every route but the
+    page's files, /health and /ready requires one. `engine` runs the replier's model (default: a new one); its adapters
+    are served as models. At most `queue` requests wait for a row; further ones are answered with 429. Web pages of
+    `origins` may use the server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
+    `record`: whether the replies of the API are stored, those of the page always are. `following`: the
+    alias of the model, which is followed when it names another one, and those of models that answer next to it.
     """
-    engine = engine or Engine(replier.model)
-    metrics = Metrics(engine, name)
-    worker = Worker(engine, queue, metrics)
+    entry = following.main.entry if following else None
+    alias = entry.alias if entry else None
+    main = start_model(replier, name, fingerprint, engine or Engine(replier.model), queue, alias)
     recorder = None if record == "off" else Recorder(store, record)
-    served = ServedModel(replier, name, fingerprint, worker, recorder)
-    replies = PageReplies(served, store)
+    models = ServedModels(dataclasses.replace(main, recorder=recorder), entry)
+    if recorder is not None:
+        recorder.recorded = models.recorded
+    followers = following.followers(models, store) if following else []
+    keyring = Keyring(store, key, admin_key)
+    replies = PageReplies(models, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        looking = [asyncio.create_task(follower.run()) for follower in followers]
         yield
-        await run_in_threadpool(worker.close)
+        for task in looking:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
+        await models.answer_unseen(None)
+        await run_in_threadpool(models.close)
         await replies.close()
         if recorder is not None:
             await recorder.close()
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.worker = worker
+    app.state.models = models
     add_handlers(app)
     routers = [
-        openai_routes(served, int(time.time())),
-        embedding_routes(served),
-        token_routes(served),
-        response_routes(served),
-        anthropic_routes(served),
-        prompt_routes(served),
-        scoring_routes(served),
-        lora_routes(served, admin_key),
+        openai_routes(models, int(time.time())),
+        embedding_routes(models),
+        token_routes(models),
+        response_routes(models),
+        anthropic_routes(models),
+        prompt_routes(models),
+        scoring_routes(models),
+        lora_routes(models),
         conversation_routes(store),
         reply_routes(replies),
-        rating_routes(store),
+        rating_routes(store, models),
     ]
     for router in routers:
         app.include_router(router)
     # The last one added is the outermost.
-    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins, admin_key=admin_key)
+    app.add_middleware(AccessMiddleware, keyring=keyring, body_limit=body_limit, origins=origins)
     app.add_middleware(PathAliases, names=names_under_v1(routers))
     app.add_middleware(Envelope, origins=origins)
 
@@ -111,7 +125,7 @@ def make_app(
 
     @app.get("/ready")
     async def ready() -> dict[str, str]:
-        if worker.closing:
+        if models.closing:
             raise ApiError(503, "This server is shutting down.", "closing")
         return {"status": "ok"}
 
@@ -121,7 +135,7 @@ def make_app(
 
     @app.get("/metrics")
     async def measured() -> Response:
-        return Response(metrics.text(), media_type=TYPE)
+        return Response(metrics_text([model.worker.metrics for model in models.every]), media_type=TYPE)
 
     for path, (file, kind) in PAGE.items():
         app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)

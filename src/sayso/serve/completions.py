@@ -20,6 +20,7 @@ from sayso.serve.logprobs import ReportedLogprobs
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.recording import tools_turn
 from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
 from sayso.serve.wording import CHAT, FUNCTIONS, Wording
@@ -28,11 +29,11 @@ from sayso.token.reasoning import reasoning_of
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 
 
-def openai_routes(served: ServedModel, created: int) -> APIRouter:
-    """Return the API's routes for one served model; the model list reports `created` (Unix seconds)."""
+def openai_routes(models: ServedModels, created: int) -> APIRouter:
+    """Return the API's routes for the served models; their list reports `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
 
-    def entry(name: str) -> dict[str, Any]:
+    def entry(served: ServedModel, name: str) -> dict[str, Any]:
         fields = {
             "id": name,
             "object": "model",
@@ -43,20 +44,22 @@ def openai_routes(served: ServedModel, created: int) -> APIRouter:
         return fields | ({"parent": served.name} if name != served.name else {})
 
     @router.get("/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [entry(name) for name in (served.name, *served.adapters)]}
+    async def every() -> dict[str, Any]:
+        return {"object": "list", "data": [entry(served, name) for served in models.every for name in served.names]}
 
     @router.get("/models/{name}")
-    async def model(name: str) -> dict[str, Any]:
-        return entry(served.adapter(name) or served.name)
+    async def one(name: str) -> dict[str, Any]:
+        served = models.pick(name)
+        served.adapter(name)
+        return entry(served, name)
 
     @router.post("/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
-        return await answer_chat(served, asked, request)
+        return await answer_chat(await models.pick_for(asked.model, request), asked, request)
 
     @router.post("/completions")
     async def complete(asked: CompletionRequest, request: Request) -> Response:
-        return await answer_text(served, asked, request)
+        return await answer_text(await models.pick_for(asked.model, request), asked, request)
 
     return router
 

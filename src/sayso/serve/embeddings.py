@@ -18,7 +18,7 @@ from sayso.reply.embed import embed
 from sayso.serve.body import RequestBody, rule
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.stream import unless_left
 
 BATCH_TOKENS = 512  # padded: a batch delays replies no longer than a pass of the engine
@@ -41,12 +41,13 @@ class EmbeddingRequest(RequestBody):
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
 
 
-def embedding_routes(served: ServedModel) -> APIRouter:
-    """Return the route for one served model."""
+def embedding_routes(models: ServedModels) -> APIRouter:
+    """Return the route for the served models."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/embeddings")
     async def embeddings(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
+        served = models.pick(asked.model)
         if served.adapter(asked.model):
             text = f"Embeddings come from the base model without an adapter; use the model '{served.name}'."
             raise ApiError(400, text, "invalid_value", "model")

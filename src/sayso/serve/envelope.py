@@ -98,14 +98,16 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def send_json(send: Send, status: int, data: Mapping[str, Any]) -> None:
-    """Send a complete response without calling the application."""
+async def send_json(send: Send, status: int, data: Mapping[str, Any], retry: int | None = None) -> None:
+    """Send a complete response without calling the application; `retry`: seconds after which to repeat the request."""
     body = to_json(data).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     elif status == 503:
         headers["retry-after"] = "5"
+    if retry is not None:
+        headers["retry-after"] = str(retry)
     await send({"type": "http.response.start", "status": status, "headers": raw(headers)})
     await send({"type": "http.response.body", "body": body})
 

@@ -3,10 +3,11 @@
 Times and sizes are recorded as requests progress; `engine_counts` reads the engine's own counters on request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 
 from sayso.sample.engine import Engine
 from sayso.serve.choice import Choice
@@ -115,10 +116,6 @@ class Metrics:
         for replies in _by_prompt(choices):
             self.longest_reply.observe(max(len(choice.request.ids) for choice in replies))
 
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' format."""
-        return generate_latest(self.registry)
-
     def _ended(self, choice: Choice, now: float) -> None:
         request = choice.request
         self.latency.observe(now - choice.asked)
@@ -133,6 +130,28 @@ class Metrics:
             self.inference_time.observe(choice.last - choice.began)
             if len(request.ids) > 1:
                 self.per_token.observe((choice.last - choice.first) / (len(request.ids) - 1))
+
+
+def metrics_text(every: Sequence[Metrics]) -> bytes:
+    """Return the metrics of several models in Prometheus' format, in which each metric occurs once."""
+    return generate_latest(_Together(every))
+
+
+class _Together(CollectorRegistry):
+    """The registries of several models, whose metrics differ by the label of the model."""
+
+    def __init__(self, every: Sequence[Metrics]) -> None:
+        super().__init__()
+        self.every = every
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric with the samples of all models."""
+        found: dict[str, Metric] = {}
+        for one in self.every:
+            for metric in one.registry.collect():
+                if (known := found.setdefault(metric.name, metric)) is not metric:
+                    known.samples += metric.samples
+        yield from found.values()
 
 
 def _by_prompt(choices: Sequence[Choice]) -> list[list[Choice]]:

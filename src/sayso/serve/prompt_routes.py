@@ -7,22 +7,24 @@ from fastapi import APIRouter
 from sayso.serve.completions import read_chat
 from sayso.serve.openai import ChatRequest
 from sayso.serve.responses import ResponsesRequest
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 
 
-def prompt_routes(served: ServedModel) -> APIRouter:
-    """Return the routes for one served model."""
+def prompt_routes(models: ServedModels) -> APIRouter:
+    """Return the routes for the served models."""
     router = APIRouter()
-    tokenizer = served.replier.tokenizer
 
     @router.post("/apply-template")
     async def apply_template(body: ChatRequest) -> dict[str, str]:
+        served = models.pick(body.model)
+        tokenizer = served.replier.tokenizer
         ids, _, _ = await read_chat(served, body)
         pieces = [tokenizer.control.get(one, "").encode() or tokenizer.decode_bytes([one]) for one in ids]
         return {"prompt": b"".join(pieces).decode("utf-8", "replace")}
 
     @router.post("/v1/responses/input_tokens")
     async def input_tokens(body: ResponsesRequest) -> dict[str, Any]:
+        served = models.pick(body.model)
         served.adapter(body.model)
         chat, wording = body.chat()
         ids, _, _ = await read_chat(served, chat, wording=wording)

@@ -8,6 +8,7 @@ from pydantic import Field
 from sayso.feedback.ratings import MOST_POINTS, Rater, Rating
 from sayso.feedback.store import Store
 from sayso.serve.recording import key_name
+from sayso.serve.served_models import ServedModels
 from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 Comment = Annotated[str, Field(max_length=2000)]
@@ -80,14 +81,17 @@ class SignalBody(Body):
     message_id: RowId
 
 
-def rating_routes(store: Store) -> APIRouter:
-    """Return the routes for a store."""
+def rating_routes(store: Store, models: ServedModels) -> APIRouter:
+    """Return the routes for a store; a canary among the models learns of the ratings."""
     router = APIRouter(prefix="/api")
 
     @router.post("/ratings", status_code=201)
     def rate(rating: AnyRating, request: Request) -> dict[str, Any]:
-        given = _keep(store, rating, Rater(key_name(request)))
-        turn = turns_of(store, [store.message(given.message_id)])[0]
+        given, canary = _keep(store, rating, Rater(key_name(request))), models.canary
+        reply = store.message(given.message_id)
+        if canary is not None:
+            canary.rated(given, reply, store.message(given.rejected_id) if given.rejected_id else None)
+        turn = turns_of(store, [reply])[0]
         return {"id": given.id, "turn": turn, "ratings": store.count_ratings()}
 
     @router.post("/signals", status_code=204)

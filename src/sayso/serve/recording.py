@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -139,6 +139,7 @@ class Expected:
             content=with_marker("".join(choice.shown), self.reasoning),
             generation=made,
             trace=trace_of(choice, self.asker, self.speaker.template),
+            free=request.constraint is None,
         )
 
 
@@ -152,6 +153,8 @@ class Recorder:
         self._closing = asyncio.Event()
         self.dropped = 0
         """Number of replies that the store did not take."""
+        self.recorded: Callable[[RecordedReply, int], None] | None = None
+        """Called with each stored reply and its id."""
 
     def wants(self, key: str) -> bool:
         """Whether a conversation is recorded: the same for all of its replies, in every process."""
@@ -195,7 +198,10 @@ class Recorder:
         reported = False
         while True:
             try:
-                await run_in_threadpool(self._generations.record, batch)
+                stored = await run_in_threadpool(self._generations.record, batch)
+                for reply, message in zip(batch, stored, strict=True):
+                    if self.recorded is not None:
+                        self.recorded(reply, message)
                 return
             except StoreError as error:
                 if self._closing.is_set():

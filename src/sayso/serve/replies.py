@@ -29,7 +29,9 @@ from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
 from sayso.serve.recording import Asker, asker_of, trace_of
 from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.setting_fields import page_controls, settings_of, with_settings
+from sayso.serve.shadow import ShownReply
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Reader, ReplyTerms, check_least
 from sayso.serve.turns import Body, RowId, turns_of
@@ -63,6 +65,7 @@ class Halt(Body):
 class ReplyInProgress:
     """A running reply, under the name by which it can be stopped, and the events for its reader."""
 
+    served: ServedModel
     job: EngineJob
     message_id: int
     prompt: list[dict[str, str]]
@@ -80,8 +83,8 @@ class ReplyInProgress:
 class PageReplies:
     """The running replies. Each is consumed by a task of its own, which stores it even without a reader."""
 
-    def __init__(self, served: ServedModel, store: Store) -> None:
-        self.served, self.store = served, store
+    def __init__(self, models: ServedModels, store: Store) -> None:
+        self.models, self.store = models, store
         self.running: dict[str, ReplyInProgress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
@@ -97,7 +100,7 @@ class PageReplies:
         """Stop a reply at its reader's request: its text so far is stored and shown."""
         running = self.running.get(name)
         if running is not None:
-            self.served.worker.stop(running.job)
+            running.served.worker.stop(running.job)
 
     async def close(self) -> None:
         """Wait until all text is stored; no reply may be running any more."""
@@ -118,6 +121,10 @@ class PageReplies:
                 problem = error
             stored = await self._store_patiently(running, pieces, time.perf_counter() - started)
             running.events.put_nowait(problem or stored)
+            if stored is not None and self.models.shadow is not None:
+                self.models.shadow.follow(
+                    ShownReply(stored.id, stored.conversation_id, running.prompt, running.sampling, running.served.name)
+                )
         except Exception as error:
             running.events.put_nowait(error)
         finally:
@@ -151,30 +158,33 @@ class PageReplies:
         if end is None or (finish == "stopped" and not text):
             return None
         made = Generation(
-            self.served.name,
-            self.served.fingerprint,
+            running.served.name,
+            running.served.fingerprint,
             asdict(running.sampling),
             finish,
             len(running.job.choices[0].request.prompt),
             end.tokens,
             seconds,
         )
-        trace = trace_of(running.job.choices[0], running.asker, self.served.template)
+        trace = trace_of(running.job.choices[0], running.asker, running.served.template)
         return self.store.reply(running.message_id, text, running.prompt, made, running.left_out, trace)
 
 
 def reply_routes(replies: PageReplies) -> APIRouter:
-    """Return the routes for the replies of one served model."""
+    """Return the routes for the replies of the served models."""
     router = APIRouter(prefix="/api")
-    served, store = replies.served, replies.store
+    models, store = replies.models, replies.store
 
     @router.get("/model")
     def model() -> dict[str, Any]:
+        served = models.pick()
         facts = {"name": served.name, "fingerprint": served.fingerprint, "context": served.context}
         return facts | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
 
     @router.post("/replies")
     async def reply(wanted: ReplyBody, request: Request) -> Response:
+        message = await run_in_threadpool(store.message, wanted.message_id)
+        served = models.pick_by(str(message.conversation_id))
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
         sampling = await run_in_threadpool(wanted.sampling, served.reader)
         prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)
@@ -182,7 +192,7 @@ def reply_routes(replies: PageReplies) -> APIRouter:
         reasoning = reasoning_of(served.replier.tokenizer, ids)
         asker = await asker_of(request, served.name)
         job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
-        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling, asker, reasoning)
+        running = ReplyInProgress(served, job, wanted.message_id, turns, left_out, sampling, asker, reasoning)
         replies.begin(running)
         return EventStream(_events(store, running), served.worker, job)
 

@@ -20,7 +20,7 @@ from sayso.serve.fields import MOST_TOPS, SamplingFields
 from sayso.serve.input_items import check_item, choice_of_chat, messages_of, tool_of_chat
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.setting_fields import settings_of, with_settings
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.wording import Wording
@@ -174,12 +174,13 @@ WORDING = Wording(
 """Names of a chat's fields here."""
 
 
-def response_routes(served: ServedModel) -> APIRouter:
-    """Return the route for one served model."""
+def response_routes(models: ServedModels) -> APIRouter:
+    """Return the route for the served models."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
+        served = await models.pick_for(asked.model, request)
         served.adapter(asked.model)  # before any other error in the body
         chat, wording = asked.chat()
         prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto", wording=wording)

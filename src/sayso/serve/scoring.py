@@ -21,6 +21,7 @@ from sayso.model.score import score_head
 from sayso.serve.body import RequestBody, Strict
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.stream import unless_left
 
 MOST_PAIRS = 1000
@@ -51,12 +52,13 @@ class ScoreRequest(RequestBody):
     text_2: str | _Texts
 
 
-def scoring_routes(served: ServedModel) -> APIRouter:
-    """Return the routes for one served model; a model that is not a reward model refuses them."""
+def scoring_routes(models: ServedModels) -> APIRouter:
+    """Return the routes for the served models; a model that is not a reward model refuses them."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/rerank")
     async def rerank(body: RerankRequest, request: Request) -> dict[str, Any]:
+        served = models.pick(body.model)
         documents = [one if isinstance(one, str) else one.text for one in body.documents]
         scores, tokens = await _scored(
             served, body.model, [(body.query, text) for text in documents], request, "documents"
@@ -71,6 +73,7 @@ def scoring_routes(served: ServedModel) -> APIRouter:
 
     @router.post("/score")
     async def score(body: ScoreRequest, request: Request) -> dict[str, Any]:
+        served = models.pick(body.model)
         first, second = ([texts] if isinstance(texts, str) else texts for texts in (body.text_1, body.text_2))
         first = first * len(second) if len(first) == 1 else first
         if len(first) != len(second):

@@ -45,8 +45,12 @@ class ServedModel:
     name: str
     fingerprint: str
     worker: Worker
+    alias: str | None = None
+    """Another name of it, which may become that of another model."""
     recorder: Recorder | None = None
     """Stores the replies to the API's requests; they are not stored without it."""
+    stands_in: str | None = None
+    """The alias of another model, some of whose requests it answers as a canary."""
 
     def __post_init__(self) -> None:
         sampling_defaults(self.replier.tokenizer)  # invalid ones are an error at the start, not of each request
@@ -61,10 +65,15 @@ class ServedModel:
         """The names of the engine's adapters, which clients see as models."""
         return [name for name in self.worker.engine.runners if name]
 
+    @property
+    def names(self) -> list[str]:
+        """All names that clients may use: its own, its alias, and those of its adapters."""
+        return [self.name, *([self.alias] if self.alias else []), *self.adapters]
+
     def adapter(self, model: str | None) -> str:
         """Return the adapter of a model's name, "" for the model itself; `ApiError` 404 for an unknown name."""
-        names = [self.name, *self.adapters]
-        if model is not None and model not in names:
+        names = self.names
+        if model is not None and model not in (*names, self.stands_in):
             there = " or ".join(f"'{name}'" for name in names)
             text = f"There is no model '{model[:100]}' here; this server has {there}.{nearest(model, names)}"
             raise ApiError(404, text, "model_not_found", "model")

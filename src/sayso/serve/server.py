@@ -43,7 +43,7 @@ class Loading:
     def drain(self, grace: float | None = None) -> None:
         """Accept no new requests, and cut off those that have not finished after `grace` seconds."""
         if self.app is not None:
-            self.app.state.worker.drain(grace)
+            self.app.state.models.drain(grace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond with the loaded application, or report that it is not loaded yet."""

@@ -10,10 +10,11 @@ from sayso.serve.body import RequestBody, refusal
 from sayso.serve.chat_message import Turn, check_results
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, check_continued
-from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
 from sayso.serve.template_fields import TemplateFields
 from sayso.text.document import Messages
 from sayso.token.chat import prompt_ids
+from sayso.token.tokenizer import Tokenizer
 
 MOST_TOKENS = 2**17  # of a text to be decoded
 
@@ -58,12 +59,11 @@ class DetokenizeRequest(RequestBody):
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST_TOKENS)]
 
 
-def token_routes(served: ServedModel) -> APIRouter:
-    """Return the routes for one served model's tokenizer."""
+def token_routes(models: ServedModels) -> APIRouter:
+    """Return the routes for the served models' tokenizers."""
     router = APIRouter()
-    tokenizer = served.replier.tokenizer
 
-    def chat_ids(asked: TokenizeRequest, messages: Messages) -> list[int]:
+    def chat_ids(tokenizer: Tokenizer, asked: TokenizeRequest, messages: Messages) -> list[int]:
         with naming("tools"):
             tools = toolbox(asked.tools, asked.tool_choice)
         variables = asked.variables(tokenizer)
@@ -79,9 +79,11 @@ def token_routes(served: ServedModel) -> APIRouter:
 
     @router.post("/tokenize")
     def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
+        served = models.pick(asked.model)
         served.adapter(asked.model)
+        tokenizer = served.replier.tokenizer
         if asked.messages is not None:
-            ids = chat_ids(asked, [turn.plain() for turn in asked.messages])
+            ids = chat_ids(tokenizer, asked, [turn.plain() for turn in asked.messages])
         else:
             text = asked.prompt or ""
             ids = served.replier.start_ids if asked.add_special_tokens is not False else []
@@ -93,12 +95,15 @@ def token_routes(served: ServedModel) -> APIRouter:
 
     @router.post("/detokenize")
     def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
+        served = models.pick(asked.model)
         served.adapter(asked.model)
+        tokenizer = served.replier.tokenizer
         ids = served.reader.known_ids(asked.tokens, "tokens")
         return {"prompt": tokenizer.decode([token for token in ids if token < tokenizer.vocab_size])}
 
     @router.get("/tokenizer_info")
     def tokenizer_info() -> dict[str, Any]:
+        tokenizer = models.pick().replier.tokenizer
         return {
             "kind": tokenizer.kind,
             "vocab_size": tokenizer.vocab_size,

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ from sayso.serve.choice import Choice, ChoicePiece
 from sayso.serve.metrics import Metrics
 
 _Value = TypeVar("_Value")
+Ended = Callable[[Exception | None], None]
+ENDED: ContextVar[Ended | None] = ContextVar("ENDED", default=None)
+"""What is called, in the event loop, when the job of the request in progress has ended, with its error if it failed."""
 
 
 class QueueFullError(Exception):
@@ -46,6 +50,7 @@ class EngineJob:
     begun: bool = False
     """Whether a choice has had a row."""
     stopped: bool = False
+    ended: Ended | None = None
 
     async def __aiter__(self) -> AsyncIterator[ChoicePiece]:
         """Yield the pieces as they come, until every choice has finished; an error in a step is raised here."""
@@ -71,7 +76,7 @@ class Worker:
         self._orders: deque[Callable[[], None]] = deque()
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._retired = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         # Used only by the event loop: jobs and calls that have not finished.
@@ -98,7 +103,7 @@ class Worker:
     def submit(self, choices: Sequence[Choice]) -> EngineJob:
         """Queue choices. Raises `QueueFullError` if `limit` jobs already wait, `ClosingError` during shutdown."""
         self._check()
-        job = EngineJob(list(choices), self.surplus >= 0, left=len(choices))
+        job = EngineJob(list(choices), self.surplus >= 0, left=len(choices), ended=ENDED.get())
         self.metrics.queued(job.choices)
         self._open.add(job)
         self._order(partial(self._add, job))
@@ -143,15 +148,24 @@ class Worker:
             job.pieces.put_nowait(ClosingError())
             self.stop(job)
 
+    def retire(self) -> None:
+        """End the thread once every job has ended; there are no new ones. For any thread."""
+        with self._changed:
+            self._retired = True
+            self._changed.notify()
+
     def close(self) -> None:
         """Stop every job, and wait for the thread to end."""
-        atexit.unregister(self.close)
         self.closing = True
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+
+    @property
+    def _ends(self) -> bool:
+        return self._closed or self._retired
 
     def _check(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -175,17 +189,18 @@ class Worker:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._orders or self._calls or self._closed or not self.engine.idle)
+                self._changed.wait_for(lambda: self._orders or self._calls or self._ends or not self.engine.idle)
                 orders, self._orders = self._orders, deque()
                 call = self._calls.popleft() if self._calls else None
             for order in orders:
                 order()
-            if self._closed:
+            if self._closed or (self._retired and call is None and self.engine.idle):
                 break
             if call is not None:
                 _run(*call)
             if not self.engine.idle:
                 self._step()
+        atexit.unregister(self.close)  # which would keep the engine in memory
         for job in {job for job, _ in self._jobs.values()}:
             self._cancel(job)
         for future, _ in [*([call] if call else []), *self._calls]:
@@ -259,8 +274,9 @@ class Worker:
     def _deliver(self, news: News) -> None:
         """In the event loop: deliver output to its consumers."""
         for job, piece in news:
-            ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
-            job.left -= ended
+            error = piece if isinstance(piece, Exception) else None
+            finished = job.left if isinstance(piece, Exception) else bool(piece.finish)
+            job.left -= finished
             if not job.left:
                 self._open.discard(job)
             job.pieces.put_nowait(piece)
@@ -268,6 +284,8 @@ class Worker:
                 choice = job.choices[piece.index]
                 if choice.ended is not None:
                     choice.ended(choice)
+            if finished and not job.left and job.ended is not None:
+                job.ended(error)
 
 
 def _run(future: "Future[Any]", function: Callable[[], Any]) -> None:
