@@ -1,0 +1,67 @@
+"""How an expression is written in the language: takes a node of the graph, returns a short text for messages."""
+
+from collections.abc import Iterable, Sequence
+
+from sayso.rasp.expression import (
+    Aggregate,
+    Combined,
+    Constant,
+    Expression,
+    Indices,
+    Length,
+    Lookup,
+    Map,
+    Member,
+    Select,
+    SelectorWidth,
+    Tokens,
+)
+from sayso.rasp.values import shown
+
+DEPTH = 3
+ENTRIES = 8
+
+
+def notation(expression: Expression, depth: int = DEPTH) -> str:
+    """Return an expression as a program writes it, with "..." for what is below a depth."""
+    if depth < 1 and expression.inputs:
+        return "..."
+    inner = [notation(one, depth - 1) for one in expression.inputs]
+    match expression:
+        case Tokens(kind):
+            return "tokens" if kind == "asis" else f"tokens_{kind}"
+        case Indices():
+            return "indices"
+        case Length():
+            return "length"
+        case Constant(value):
+            return shown(value)
+        case Map(operation, arguments) | Combined(operation, arguments):
+            return _operation(operation, arguments, inner)
+        case Member(members, _):
+            return f"{inner[0]} in [{_list(map(shown, members))}]"
+        case Lookup(table, _):
+            return f"{{{_list(f'{shown(key)}: {shown(value)}' for key, value in table)}}}[{inner[0]}]"
+        case Aggregate(default=default, how=how):
+            return f"aggregate{'' if how == 'mean' else f'_{how}'}({', '.join(inner)}, {shown(default)})"
+        case SelectorWidth():
+            return f"selector_width({inner[0]})"
+        case Select(relation=relation):
+            return f"select({', '.join(inner)}, {relation})"
+    raise AssertionError(type(expression))
+
+
+def _operation(operation: str, arguments: Sequence[Expression], inner: Sequence[str]) -> str:
+    if operation in ("round", "indicator"):
+        return f"{operation}({inner[0]})"
+    bare = [isinstance(one, Tokens | Indices | Length | Constant | Aggregate | SelectorWidth) for one in arguments]
+    parts = [text if plain or text == "..." else f"({text})" for text, plain in zip(inner, bare, strict=True)]
+    if operation == "if":
+        return f"{parts[0]} if {parts[1]} else {parts[2]}"
+    sign = {"negate": "-", "plus": "+", "not": "not "}.get(operation, operation)
+    return f"{sign}{parts[0]}" if len(parts) == 1 else f"{parts[0]} {sign} {parts[1]}"
+
+
+def _list(parts: Iterable[str]) -> str:
+    found = list(parts)
+    return ", ".join(found[:ENTRIES]) + (", ..." if len(found) > ENTRIES else "")
