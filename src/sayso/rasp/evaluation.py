@@ -81,7 +81,7 @@ class Evaluation:
         item = self.placed(tree, lambda one: _ITEMS[one.data](self, *one.children))
         if isinstance(item, Expression) and tree.data != "name":
             self.places.setdefault(item, self.source.place(tree))
-        return item  # type: ignore[no-any-return]
+        return item
 
     def several(self, tree: "Tree[Any] | None") -> list[Item]:
         """Return the items of expressions between commas."""

@@ -8,7 +8,7 @@ Weiss, Goldberg and Yahav, "Thinking Like Transformers", 2021.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from sayso.base.errors import UserError, nearest
 from sayso.rasp.values import RELATIONS, Value, exact
@@ -299,7 +299,7 @@ def indicator(condition: object) -> SOp:
     return elementwise("indicator", condition)
 
 
-def lookup(table: Mapping[object, object] | Sequence[object], key: object) -> SOp:
+def lookup(table: Mapping[Any, object] | Sequence[object], key: object) -> SOp:
     """Return the entry of a dict, list or string for the value at each position."""
     pairs = table.items() if isinstance(table, Mapping) else enumerate(table)
     return Lookup(tuple((exact(name), exact(value)) for name, value in pairs), sop(key))

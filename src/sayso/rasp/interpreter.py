@@ -106,7 +106,9 @@ class Trace:
 
     def _aggregated(self, one: Aggregate) -> list[Value]:
         if one.how != "mean" and not self.causal:
-            raise UserError(f"The {one.how} of the selected values exists only in the causal dialect, as in RASP-L.")
+            raise UserError(
+                f"The {one.how} of the selected values exists only in the causal dialect (causal=True, or --causal)."
+            )
         values = self.values[one.values]
         chosen = (
             [value for value, picked in zip(values, row, strict=True) if picked] for row in self.rows[one.selector]
@@ -168,7 +170,7 @@ def _converted(name: str, convert: Callable[..., Value]) -> Callable[[Value], Va
         try:
             return None if value is None else convert(value)
         except (ValueError, ZeroDivisionError):
-            raise UserError(f"tokens_{name} needs an input of {name} values; got {shown(value)}.") from None
+            raise UserError(f"tokens_{name} needs an input of {NEEDED[name]}; got {shown(value)}.") from None
 
     return applied
 
@@ -187,6 +189,7 @@ def _integer(value: Value) -> int:
     return int(number)
 
 
+NEEDED = {"int": "integers", "float": "numbers", "bool": "booleans"}
 CONVERT: dict[str, Callable[[Value], Value]] = {
     "asis": lambda value: value,
     "str": _converted("str", lambda value: str(float(value) if isinstance(value, Fraction) else value)),

@@ -20,13 +20,21 @@ from sayso.rasp.values import shown
 
 DEPTH = 3
 ENTRIES = 8
+CALLS = ("round", "indicator")
 
 
 def notation(expression: Expression, depth: int = DEPTH) -> str:
     """Return an expression as a program writes it, with "..." for what is below a depth."""
     if depth < 1 and expression.inputs:
         return "..."
-    inner = [notation(one, depth - 1) for one in expression.inputs]
+    parts = [notation(one, depth - 1) for one in expression.inputs]
+    if isinstance(expression, Map | Combined) and expression.operation not in CALLS:
+        parts = list(map(_grouped, expression.inputs, parts))
+    return written(expression, parts)
+
+
+def written(expression: Expression, inner: Sequence[str]) -> str:
+    """Return an expression as a program writes it, from the texts of its inputs."""
     match expression:
         case Tokens(kind):
             return "tokens" if kind == "asis" else f"tokens_{kind}"
@@ -36,8 +44,8 @@ def notation(expression: Expression, depth: int = DEPTH) -> str:
             return "length"
         case Constant(value):
             return shown(value)
-        case Map(operation, arguments) | Combined(operation, arguments):
-            return _operation(operation, arguments, inner)
+        case Map(operation) | Combined(operation):
+            return _operation(operation, inner)
         case Member(members, _):
             return f"{inner[0]} in [{_list(map(shown, members))}]"
         case Lookup(table, _):
@@ -51,15 +59,19 @@ def notation(expression: Expression, depth: int = DEPTH) -> str:
     raise AssertionError(type(expression))
 
 
-def _operation(operation: str, arguments: Sequence[Expression], inner: Sequence[str]) -> str:
-    if operation in ("round", "indicator"):
-        return f"{operation}({inner[0]})"
-    bare = [isinstance(one, Tokens | Indices | Length | Constant | Aggregate | SelectorWidth) for one in arguments]
-    parts = [text if plain or text == "..." else f"({text})" for text, plain in zip(inner, bare, strict=True)]
+def _operation(operation: str, parts: Sequence[str]) -> str:
     if operation == "if":
         return f"{parts[0]} if {parts[1]} else {parts[2]}"
+    if operation in CALLS:
+        return f"{operation}({parts[0]})"
     sign = {"negate": "-", "plus": "+", "not": "not "}.get(operation, operation)
     return f"{sign}{parts[0]}" if len(parts) == 1 else f"{parts[0]} {sign} {parts[1]}"
+
+
+def _grouped(expression: Expression, text: str) -> str:
+    """Return an operand in parentheses where an operator needs them."""
+    bare = isinstance(expression, Tokens | Indices | Length | Constant | Aggregate | SelectorWidth)
+    return text if bare or text == "..." else f"({text})"
 
 
 def _list(parts: Iterable[str]) -> str:

@@ -6,15 +6,17 @@ its names but those that begin with "_". Commands such as `set example "abc"` st
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
 from sayso.rasp.errors import Place, ProgramError
-from sayso.rasp.evaluation import Defined, Drawn, Evaluation, Result
+from sayso.rasp.evaluation import Defined, Evaluation, Result
 from sayso.rasp.expression import Expression
 from sayso.rasp.grammar import UnfinishedError, parse
+from sayso.rasp.interpreter import EvaluationError
 from sayso.rasp.operations import as_input, language
 from sayso.rasp.scope import Item, Scope, Source
 
@@ -125,6 +127,17 @@ class Session:
         """Return what runs statements of a source in the present scope."""
         return Evaluation(self.scope, source, self.load, self.places, self.causal)
 
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Give the error of an expression on an input the place where the expression was written."""
+        try:
+            yield
+        except EvaluationError as error:
+            place = self.places.get(error.expression)
+            if place is None:
+                raise
+            raise ProgramError(str(error), place) from error
+
     def prepared(self, command: Command, source: Source) -> Command:
         """Return a command with the value of what it sets."""
         if command.name != "set":
@@ -196,6 +209,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UserError(f"A program must be a text file in UTF-8; '{path}' is not.") from None
-
-
-__all__ = ["Command", "Defined", "Drawn", "Reader", "Result", "Session", "library_names"]
