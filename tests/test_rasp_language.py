@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
 from sayso.rasp.errors import ProgramError
-from sayso.rasp.evaluation import Defined
+from sayso.rasp.evaluation import Command, Defined
 from sayso.rasp.scope import Evaluated, Item
-from sayso.rasp.session import Command, Session, library_names
+from sayso.rasp.session import Session, library_names
 
 
 def last(text: str, **settings: Any) -> Item:
@@ -192,6 +192,36 @@ def test_commands_stand_alone_on_a_line() -> None:
     session.text("set = 1; example = 2; show = set + example;")
     assert session.scope.get("show") == 3
     assert session.text("set example [1, set]")[0] == Command("set", None, "[1, set]", [1, 1])
+    (command,) = session.text('set example "a;b"; # with a comment')
+    assert isinstance(command, Command)
+    assert command.value == "a;b"
+    assert [command.value for command in session.text('set example "c" # #') if isinstance(command, Command)] == ["c"]
+
+
+def test_commands_of_a_loaded_file_reach_the_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As do its drawings; its exit ends only the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.rasp").write_text('set example "ab"\nx = 1;\ndraw(indices);\nx = 2;\n_y = 3;\nexit\nz = 4;\n')
+    results = Session().text('load "a";\nw = 5;')
+    assert [result.name for result in results] == ["set", "indices", "x", "w"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("9" * 5000 + ";", "A number may have at most 3,000 digits; got 5,000."),
+        ("0." + "1" * 5000 + ";", "A number may have at most 3,000 digits"),
+        ("x = 2 ^ 9999;\nx * x;", "A number may have at most 10,000 bits; got 19,999."),
+        ("2 ^ 10001;", "has more than 10,000 bits"),
+        ("x = 2 ^ 9999; y = x + indices; (y * y)([1]);", "A number may have at most 10,000 bits"),
+        ('x = "ab";\nfor i in range(60) { x = x + x; }', "A string may have at most 100,000 characters; got 131,072."),
+        ("x = [1, 2];\nfor i in range(60) { x = x + x; }", "A list may have at most 100,000 items; got 131,072."),
+        ('tokens_int("' + "9" * 10 + '\u00b2");', 'tokens_int needs an input of integers; got "\u00b2".'),
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(text: str, message: str) -> None:
+    """Numbers, strings and lists have a largest size."""
+    assert message in told(text)
 
 
 @pytest.mark.parametrize(

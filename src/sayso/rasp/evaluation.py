@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lark import Tree
 
 DEEPEST_CALL = 20
+MOST_DIGITS = 3000
 UNARY = {"-": "negate", "+": "plus", "not": "not"}
 
 
@@ -41,7 +42,19 @@ class Drawn:
     sequence: Item | None
 
 
-Result = Defined | Drawn
+@dataclass(frozen=True)
+class Command:
+    """A command to the console: set, show, examples, display, exit."""
+
+    name: str
+    subset: str | None = None
+    """Only for "s-op" or "selector"."""
+    rest: str = ""
+    value: Item = None
+    """What `set` sets."""
+
+
+Result = Defined | Drawn | Command
 
 
 @dataclass(frozen=True)
@@ -181,6 +194,12 @@ def _check_count(name: str, count: int, least: int, most: int) -> None:
         raise UserError(f"{name} takes {wanted} argument{'' if most == 1 else 's'}; got {count}.")
 
 
+def _short_enough(digits: str) -> str:
+    if len(digits) > MOST_DIGITS:
+        raise UserError(f"A number may have at most {MOST_DIGITS:,} digits; got {len(digits):,}.")
+    return str(digits)
+
+
 _STATEMENTS: dict[str, Callable[..., list[Result]]] = {
     "evaluate": Evaluation.evaluated,
     "assign": Evaluation.assigned,
@@ -191,8 +210,8 @@ _STATEMENTS: dict[str, Callable[..., list[Result]]] = {
 }
 _ITEMS: dict[str, Callable[..., Item]] = {
     "name": lambda self, name: self.scope.get(str(name)),
-    "int": lambda _, digits: int(digits),
-    "float": lambda _, digits: Fraction(str(digits)),
+    "int": lambda _, digits: int(_short_enough(digits)),
+    "float": lambda _, digits: Fraction(_short_enough(digits)),
     "string": lambda _, text: str(text)[1:-1],
     "list": Evaluation.several,
     "dict": lambda self, *pairs: dict(self.pair(pair) for pair in pairs if pair),

@@ -25,7 +25,18 @@ from sayso.rasp.expression import (
     SOp,
     Tokens,
 )
-from sayso.rasp.values import Value, apply, check_one_type, compare, exact, is_number, kind_of, look_up, shown
+from sayso.rasp.values import (
+    Value,
+    apply,
+    check_one_type,
+    checked_size,
+    compare,
+    exact,
+    is_number,
+    kind_of,
+    look_up,
+    shown,
+)
 
 Row = list[bool]
 LONGEST = 4096  # a selector has the square of it
@@ -162,7 +173,7 @@ def _summary(how: str, found: Sequence[Value], place: int) -> Value:
             f"Only numbers have a mean, but position {place} selects {len(found)} {kind_of(found[0])}s, such as "
             f"{shown(found[0])}; select at most one position, or count with indicator()."
         )
-    return Fraction(sum(found), len(found))  # type: ignore[arg-type]
+    return checked_size(Fraction(sum(found), len(found)))  # type: ignore[arg-type]
 
 
 def _converted(name: str, convert: Callable[..., Value]) -> Callable[[Value], Value]:
@@ -173,6 +184,13 @@ def _converted(name: str, convert: Callable[..., Value]) -> Callable[[Value], Va
             raise UserError(f"tokens_{name} needs an input of {NEEDED[name]}; got {shown(value)}.") from None
 
     return applied
+
+
+def _text(value: Value) -> str:
+    try:
+        return str(float(value)) if isinstance(value, Fraction) else str(value)
+    except OverflowError:  # more than any float
+        return str(round(value or 0))  # type: ignore[arg-type]
 
 
 def _boolean(value: Value) -> bool:
@@ -192,7 +210,7 @@ def _integer(value: Value) -> int:
 NEEDED = {"int": "integers", "float": "numbers", "bool": "booleans"}
 CONVERT: dict[str, Callable[[Value], Value]] = {
     "asis": lambda value: value,
-    "str": _converted("str", lambda value: str(float(value) if isinstance(value, Fraction) else value)),
+    "str": _converted("str", _text),
     "int": _converted("int", _integer),
     "float": _converted("float", Fraction),
     "bool": _converted("bool", _boolean),

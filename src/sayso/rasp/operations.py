@@ -45,7 +45,7 @@ def operate(operation: str, *operands: Item) -> Item:
     if operation in ("and", "or", "not") and any(isinstance(one, Selector) for one in operands):
         return _selectors(operation, operands)
     if operation == "+" and len(operands) == 2 and isinstance(first, list) and isinstance(operands[1], list):
-        return [*first, *operands[1]]
+        return _listed([*first, *operands[1]])
     for one in operands:
         if not is_value(one) and not isinstance(one, SOp):
             raise UserError(f"'{operation}' needs constants or s-ops; got {described(one)}.")
@@ -154,6 +154,12 @@ def language() -> Scope:
     )
     scope.items |= {function.name: function for function in functions}
     return scope
+
+
+def _listed(items: list[Item]) -> list[Item]:
+    if len(items) > LONGEST_RANGE:
+        raise UserError(f"A list may have at most {LONGEST_RANGE:,} items; got {len(items):,}.")
+    return items
 
 
 def _selectors(operation: str, operands: Sequence[Item]) -> Selector:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from sayso.base.errors import UserError
 from sayso.base.terminal import Terminal
 from sayso.rasp.draw import Step, as_text, steps
-from sayso.rasp.evaluation import Drawn, Result
+from sayso.rasp.evaluation import Command, Drawn, Result
 from sayso.rasp.expression import Expression, Selector
 from sayso.rasp.scope import Item
-from sayso.rasp.session import EXAMPLE, Command, Reader, Session
+from sayso.rasp.session import EXAMPLE, Reader, Session
 from sayso.rasp.show import evaluated_lines, item_lines
 
 PROMPT, CONTINUED = ">> ", ".. "
@@ -55,7 +55,7 @@ class Repl:
                 if line is None:
                     return
 
-    def show(self, results: Sequence[Result | Command]) -> None:
+    def show(self, results: Sequence[Result]) -> None:
         """Print the results of statements, and obey commands."""
         for result in results:
             if isinstance(result, Command):

@@ -13,35 +13,24 @@ from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
 from sayso.rasp.errors import Place, ProgramError
-from sayso.rasp.evaluation import Defined, Evaluation, Result
+from sayso.rasp.evaluation import Command, Defined, Evaluation, Result
 from sayso.rasp.expression import Expression
 from sayso.rasp.grammar import UnfinishedError, parse
 from sayso.rasp.interpreter import EvaluationError
 from sayso.rasp.operations import as_input, language
-from sayso.rasp.scope import Item, Scope, Source
+from sayso.rasp.scope import Scope, Source
 
 LIBRARY = Path(__file__).parent / "library"
 BASICS = "basics"
 EXAMPLE = "hello"
 _SUBSET = r"(?:(?P<subset>s-op|selector)\s+)?"
 _COMMANDS = (
-    (rf"set\s+{_SUBSET}example\s+(?P<rest>[^;]*)", "set"),
+    (rf"set\s+{_SUBSET}example\s+(?P<rest>.+?)", "set"),
     (rf"show\s+{_SUBSET}example", "show"),
     (rf"{_SUBSET}examples\s+(?P<rest>on|off)", "examples"),
     (r"full\s+seq\s+display\s+(?P<rest>on|off)", "display"),
     (r"(?:exit|quit)(?:\(\))?", "exit"),
 )
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command to the session itself: set, show, examples, display, exit."""
-
-    name: str
-    subset: str | None = None
-    """Only for "s-op" or "selector"."""
-    rest: str = ""
-    value: Item = None
 
 
 def library_names() -> list[str]:
@@ -58,7 +47,7 @@ class Reader:
     """Number of lines read so far."""
     waiting: list[str] = field(default_factory=list)
 
-    def feed(self, line: str, session: "Session") -> list[Result | Command] | None:
+    def feed(self, line: str, session: "Session") -> list[Result] | None:
         """Run a line; return its results, or None if the statement goes on. Raises `ProgramError`."""
         self.line += 1
         command = None if self.waiting else _command(line)
@@ -93,11 +82,11 @@ class Session:
         self.base = base or _with_basics()
         self.scope = Scope(self.base)
 
-    def text(self, text: str, name: str = "input") -> list[Result | Command]:
+    def text(self, text: str, name: str = "input") -> list[Result]:
         """Run a program's text; return its results in order."""
         return list(self._lines(text.split("\n"), name))
 
-    def file(self, name: str | Path) -> list[Result | Command]:
+    def file(self, name: str | Path) -> list[Result]:
         """Run a file or a program of the library as if its lines had been typed; return its results in order."""
         path = self._found(str(name))
         with self._entered(path):
@@ -120,8 +109,9 @@ class Session:
             self.scope = outer
         for one, item in given.items():
             target.set(one, item)
-        last = {result.name: result for result in results if isinstance(result, Defined) and result.name in given}
-        return list(last.values())
+        last = {result.name: result for result in results if isinstance(result, Defined)}
+        told = (one for one in results if not isinstance(one, Defined) or one is last[one.name])
+        return [one for one in told if one.name in given or (not isinstance(one, Defined) and one.name != "exit")]
 
     def evaluation(self, source: Source) -> Evaluation:
         """Return what runs statements of a source in the present scope."""
@@ -143,16 +133,19 @@ class Session:
         if command.name != "set":
             return command
         before = " " * source.text.index(command.rest)  # so that a caret finds its column
-        tree = parse(f"{before}{command.rest};", source.name, source.before)
+        tree = parse(f"{before}{command.rest}\n;", source.name, source.before)
         evaluation, (statement,) = self.evaluation(source), tree.children
         value = evaluation.item(statement.children[0])
         evaluation.placed(statement, lambda _: as_input(value))
         return replace(command, value=value)
 
-    def _lines(self, lines: Iterable[str], name: str) -> Iterator[Result | Command]:
+    def _lines(self, lines: Iterable[str], name: str) -> Iterator[Result]:
         reader = Reader(name)
         for line in lines:
-            yield from reader.feed(line, self) or ()
+            results = reader.feed(line, self) or []
+            yield from results
+            if any(isinstance(result, Command) and result.name == "exit" for result in results):
+                return
         reader.finish()
 
     def _found(self, name: str) -> Path:
@@ -196,7 +189,7 @@ def _with_basics() -> Scope:
 
 def _command(line: str) -> Command | None:
     """Return the command on a line, if it is one."""
-    text = re.sub(r"#.*", "", line) if '"' not in line else line
+    text = re.sub(r'^((?:[^"#]|"[^"]*")*)#.*$', r"\1", line)  # without a comment
     for pattern, name in _COMMANDS:
         if match := re.fullmatch(rf"\s*{pattern}\s*;?\s*", text):
             found = match.groupdict()

@@ -13,8 +13,9 @@ from sayso.base.errors import UserError
 
 Value = bool | int | Fraction | str | None
 
-LARGEST_POWER = 100_000
-"""Bits of the largest power, so that no typing mistake fills the memory."""
+LARGEST = 10_000
+"""Bits of the largest number, so that no typing mistake fills the memory, and every number can be printed."""
+LONGEST_TEXT = 100_000
 
 
 def exact(value: object) -> Value:
@@ -23,7 +24,7 @@ def exact(value: object) -> Value:
     Raises `UserError` for other types, infinities and NaN.
     """
     if value is None or isinstance(value, bool | int | Fraction | str):
-        return value
+        return checked_size(value)
     if isinstance(value, float) and value - value == 0:
         return Fraction(repr(value))
     raise UserError(f"A value must be a string, a finite number, a boolean or None; got {value!r}.")
@@ -69,7 +70,18 @@ def apply(operation: str, values: tuple[Value, ...]) -> Value:
         return None if condition is None else chosen if condition else other
     if any(value is None for value in values):
         return None
-    return OPERATIONS[operation](*values)
+    return checked_size(OPERATIONS[operation](*values))
+
+
+def checked_size(value: Value) -> Value:
+    """Return a value. Raises `UserError` for numbers and strings that are too long to work with."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise UserError(f"A string may have at most {LONGEST_TEXT:,} characters; got {len(value):,}.")
+    if isinstance(value, int | Fraction):
+        bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+        if bits > LARGEST:
+            raise UserError(f"A number may have at most {LARGEST:,} bits; got {bits:,}. Use smaller numbers.")
+    return value
 
 
 def compare(relation: str, left: Value, right: Value) -> bool:
@@ -125,9 +137,9 @@ def _power(base: int | Fraction, exponent: int | Fraction) -> Value:
         raise UserError(f"A power needs an integer exponent, or it would not be exact; got {base} ^ {exponent}.")
     if exponent < 0 and not base:
         raise UserError(f"0 has no negative powers; got {base} ^ {exponent}.")
-    size = max(abs(Fraction(base).numerator), Fraction(base).denominator).bit_length()
-    if size * abs(int(exponent)) > LARGEST_POWER:
-        raise UserError(f"The power {base} ^ {exponent} has more than {LARGEST_POWER:,} bits; use smaller numbers.")
+    size = max(abs(base.numerator), base.denominator).bit_length() - 1
+    if size * abs(int(exponent)) > LARGEST:
+        raise UserError(f"The power {base} ^ {exponent} has more than {LARGEST:,} bits; use smaller numbers.")
     power = Fraction(base) ** int(exponent)
     return power if isinstance(base, Fraction) or exponent < 0 else int(power)
 

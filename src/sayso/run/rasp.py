@@ -17,7 +17,7 @@ from sayso.rasp.expression import Selector, SOp
 from sayso.rasp.operations import evaluate
 from sayso.rasp.repl import Repl
 from sayso.rasp.scope import Evaluated, Item, described
-from sayso.rasp.session import Command, Session
+from sayso.rasp.session import Session
 from sayso.rasp.show import evaluated_lines
 from sayso.rasp.values import Value
 
@@ -103,7 +103,7 @@ def _value(word: str) -> Value:
     return Fraction(word) if re.fullmatch(r"-?\d+\.\d+", word) else word
 
 
-def _program(session: Session, results: list[Result | Command], options: Rasp) -> tuple[str, SOp | Selector]:
+def _program(session: Session, results: list[Result], options: Rasp) -> tuple[str, SOp | Selector]:
     """Return the s-op or selector to evaluate, and its name."""
     if options.result is not None:
         results = session.text(f"{options.result.rstrip('; ')};", "--result")
