@@ -61,6 +61,16 @@ def printed(text: str, **options: object) -> str:
         ('set example "hey"\n"e" in tokens;', '     s-op: out\n \t Example: out("hey") = [T]*3 (bools)\n'),
         ('vowels = ["a","e"];', "     list: vowels = ['a', 'e']\n"),
         ("d = {'1': 1};".replace("'", '"'), "     dict: d = {'1': 1}\n"),
+        (
+            "examples off\nx = [indices, 3, full_s, [1]];",
+            "     list: x =  [\n\t\t     s-op: indices\n\t\t    value:  3\n\t\t     selector: select(1, 1, ==)\n"
+            "\t\t     list: [1]\n               ]\n",
+        ),
+        (
+            'set example "ab"\nd = {"a": indices + 1};',
+            '     dict: d =  {\n\t\t\t"a" :     s-op: indices + 1\n'
+            '\t\t\t \t Example: indices + 1("ab") = [1, 2] (ints)\n               }\n',
+        ),
         ("a, b = 3, 5;", "    value: a =  3\n    value: b =  5\n"),
         ('a = "qwerty"; a[1];', '    value: a =  "qwerty"\n    value: out =  "w"\n'),
         ("0.5 + 1;", "    value: out =  1.5\n"),

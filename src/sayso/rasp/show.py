@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from sayso.base.errors import UserError
 from sayso.rasp.expression import Expression, Selector, SOp
-from sayso.rasp.operations import evaluate
+from sayso.rasp.operations import evaluate, is_value
 from sayso.rasp.scope import Builtin, Evaluated, Function, Item
 from sayso.rasp.values import Value
 
@@ -29,7 +29,7 @@ def item_lines(name: str, item: Item, example: Example, *, causal: bool = False,
     if isinstance(item, Builtin):
         return [f"     language function: {item.name}"]
     if isinstance(item, list | dict):
-        return _container_lines(name, item)
+        return _container_lines(name, item, example)
     return [f"    value: {name} =  {_quoted(item)}"]
 
 
@@ -95,9 +95,25 @@ def _column_lines(item: Evaluated) -> list[str]:
     return [f" \t\t\t {small(one).rjust(width)} | {small(value)}" for one, value in pairs]
 
 
-def _container_lines(name: str, item: list[Item] | dict[Value, Item]) -> list[str]:
-    kind = "list" if isinstance(item, list) else "dict"
-    return [f"     {kind}: {name} = {_quoted(item)}"]
+def _container_lines(name: str, item: list[Item] | dict[Value, Item], example: Example) -> list[str]:
+    named = f"   {'list' if isinstance(item, list) else 'dict'}: {name}{' = ' if name else ''}"
+    inside: Sequence[Item] = item if isinstance(item, list) else list(item.values())
+    if all(is_value(one) for one in inside):
+        return [f"  {named}{_quoted(item)}"]
+    keys = [""] * len(item) if isinstance(item, list) else [f"{_quoted(key)} :" for key in item]
+    opened, closed, tabs = ("[", "]", "\t\t") if isinstance(item, list) else ("{", "}", "\t\t\t")
+    lines = [f"  {named} {opened}"]
+    for key, one in zip(keys, inside, strict=True):
+        first, *others = _inner_lines(one, example)
+        lines += [f"{tabs}{key}{first}", *(f"{tabs}{line}" for line in others)]
+    return [*lines, f" {' ' * len(named)} {closed}"]
+
+
+def _inner_lines(item: Item, example: Example) -> list[str]:
+    """Return the lines of an item in a container, which has no name of its own."""
+    if is_value(item):
+        return [f"    value:  {_quoted(item)}"]
+    return item_lines(str(item) if isinstance(item, SOp | Selector) else "", item, example)
 
 
 def _quoted(item: Item) -> str:
