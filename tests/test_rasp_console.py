@@ -182,6 +182,13 @@ def test_a_drawing_shows_every_step() -> None:
     cells = picture.findall(f"{svg}rect")
     assert len(cells) == 9 + 3 + 3
     assert len([cell for cell in cells if cell.get("class") == "on"]) == 6
+    earlier = ElementTree.fromstring(as_svg(steps(select(indices, indices, "<"), "abc"), "earlier"))
+    marked = {
+        (float(cell.get("y", 0)), float(cell.get("x", 0))) for cell in earlier.iter(f"{svg}rect") if cell.get("class")
+    }
+    rows = sorted({float(cell.get("y", 0)) for cell in earlier.iter(f"{svg}rect")})
+    columns = sorted({float(cell.get("x", 0)) for cell in earlier.iter(f"{svg}rect")})
+    assert marked == {(rows[1], columns[0]), (rows[2], columns[0]), (rows[2], columns[1])}
     texts = [text.text for text in picture.findall(f"{svg}text")]
     assert '#1 = select(tokens, "<", ==)' in texts
     assert texts[-3:] == ["2.5", "2.5", "2.5"]
