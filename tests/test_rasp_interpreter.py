@@ -29,6 +29,8 @@ from sayso.rasp import (
     where,
 )
 from sayso.rasp.interpreter import EvaluationError, ordered
+from sayso.rasp.notation import notation
+from sayso.rasp.session import Session
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -142,6 +144,15 @@ def test_random_programs_equal_brute_force(program: Both, xs: list[int], causal:
     assert run(program.built, xs, causal=causal) == expected
 
 
+@settings(max_examples=100, deadline=None)
+@given(PROGRAMS, INPUTS)
+def test_random_programs_survive_the_text_language(program: Both, xs: list[int]) -> None:
+    """Written down and read back, a program computes the same."""
+    session = Session()
+    session.text(f"tokens = tokens_asis;\nprogram = {notation(program.built, 1000)};")
+    assert run(session.scope.get("program"), xs) == run(program.built, xs)  # type: ignore[arg-type]
+
+
 @settings(max_examples=50, deadline=None)
 @given(selectors(LEAVES), INPUTS, st.booleans())
 def test_random_selectors_equal_brute_force(selector: Both, xs: list[int], causal: bool) -> None:
@@ -241,6 +252,7 @@ def test_a_wrong_type_is_one_sentence_with_the_expression(build: Any, sequence: 
         (lambda: tokens + object(), "A value must be a string, a finite number"),
         (lambda: tokens + float("inf"), "A value must be a string, a finite number"),
         (lambda: 1 if tokens == "a" else 2, "has no truth value"),
+        (lambda: "a" in tokens, "Write contains(tokens, 'a')"),
         (lambda: aggregate(select(1, 1), tokens, how="mode"), "takes the mean, max or min; got 'mode'"),
         (lambda: run(tokens, "a" * 5000), "at most 4,096 positions; got 5,000"),
     ],
@@ -272,6 +284,7 @@ def test_expressions_are_shown_as_programs() -> None:
     )
     assert str(~select(1, 1)) == "not (select(1, 1, ==))"
     assert repr(tokens) == "tokens"
+    assert str(indices * 0.5) == "indices * (1/2)"
 
 
 def test_no_torch_is_imported() -> None:

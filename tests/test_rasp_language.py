@@ -327,6 +327,10 @@ def test_a_cycle_of_loads_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_program_is_text_in_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other bytes are refused, and "§" is a character like any other."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "windows.rasp").write_bytes(
+        '\ufeffx = 1;\r\n# comment\r\nset example "a"\r\ny = x +\r\n1;\r\n'.encode()
+    )
+    assert last('load "windows"; y;') == 2
     (tmp_path / "bad.rasp").write_bytes(b"\xff\xfe")
     assert "must be a text file in UTF-8" in told('load "bad";')
     assert values('(tokens == "§")("§a");') == [True, False]

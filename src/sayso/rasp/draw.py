@@ -20,6 +20,7 @@ from sayso.rasp.values import Value
 LONGEST = 64
 CELL, LEFT, TITLE = 26, 60, 30
 STYLE = (
+    "svg{color-scheme:light dark}"
     "text{font:13px ui-monospace,monospace;fill:#1c2533}.v{text-anchor:middle}.q{text-anchor:end}.t{font-weight:600}"
     "rect{fill:#eef2f8;stroke:#c3ccd9}.on{fill:#3b6fb6}@media(prefers-color-scheme:dark){text{fill:#dfe6f0}"
     "rect{fill:#222b38;stroke:#3d4a5c}.on{fill:#7fb0ee}}"

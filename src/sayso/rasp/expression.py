@@ -128,6 +128,9 @@ class SOp(Expression):
         place = position if position >= 0 else length + position
         return aggregate(select(indices, place, "=="), self)
 
+    def __contains__(self, member: object) -> NoReturn:
+        raise UserError(f"Write contains({self}, {member!r}); Python's 'in' cannot give an s-op.")
+
     def is_in(self, members: Iterable[object]) -> "SOp":
         """Return whether the value at each position is one of the members, which may be s-ops."""
         found = list(members)

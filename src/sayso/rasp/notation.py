@@ -1,6 +1,7 @@
 """How an expression is written in the language: takes a node of the graph, returns a short text for messages."""
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from sayso.rasp.expression import (
     Aggregate,
@@ -71,6 +72,8 @@ def _operation(operation: str, parts: Sequence[str]) -> str:
 def _grouped(expression: Expression, text: str) -> str:
     """Return an operand in parentheses where an operator needs them."""
     bare = isinstance(expression, Tokens | Indices | Length | Constant | Aggregate | SelectorWidth)
+    if isinstance(expression, Constant):
+        bare = not isinstance(expression.value, Fraction)
     return text if bare or text == "..." else f"({text})"
 
 

@@ -199,6 +199,6 @@ def _command(line: str) -> Command | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"A program must be a text file in UTF-8; '{path}' is not.") from None
