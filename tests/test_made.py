@@ -132,6 +132,7 @@ ROWS = (
     Row("cycle", "", (), finishes=False),  # which takes an alias; a number that is taken is skipped
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
+    Row("rasp", "reverse --input hello", ()),
 )
 FOREIGN = (
     *("notes.txt", "config.json", "model.safetensors", "sayso.json", "manifest.json", "tokenizer.json", "train.jsonl"),

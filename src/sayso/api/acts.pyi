@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sayso.run.acts import Command
+from sayso.run.rasp import Ran
 from sayso.run.results import Trained, Written
 from sayso.token.tokenizer import Tokenizer
 
@@ -722,3 +723,14 @@ class Acts:
         self,
     ) -> dict[str, Any]:
         """Write a report on all stages as one HTML file."""
+    def rasp(
+        self,
+        file: str | None = ...,
+        *,
+        input: str | None = ...,
+        values: str | Sequence[str] = ...,
+        result: str | None = ...,
+        causal: bool = ...,
+        draw: bool = ...,
+    ) -> Ran:
+        """Run RASP programs, whose operations are parts of a transformer."""

@@ -41,16 +41,16 @@ class Terminal:
             file=self.target if self.live else output_stream(stderr=True), highlight=False, soft_wrap=True
         )
 
-    def read(self) -> str | None:
+    def read(self, prompt: str = PROMPT) -> str | None:
         """Return the next line without its end, or None after the last (Ctrl-D)."""
         if self.live and self.source is sys.stdin:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  # importing it gives input() its line editor and history
             with contextlib.suppress(EOFError):
-                return checked(input(PROMPT))
+                return checked(input(prompt))
             return None
         if self.live:
-            self.write(PROMPT)
+            self.write(prompt)
         line = self.source.readline()
         return checked(line.rstrip("\r\n")) if line else None
 

@@ -89,4 +89,5 @@ COMMANDS = (
     Command("cycle", "Gather, train, evaluate and promote the next model, once or on a schedule.", trains=True),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
+    Command("rasp", "Run RASP programs, whose operations are parts of a transformer.", place="file"),
 )
