@@ -1,12 +1,26 @@
 """Interpretability of predictions, from outside: the model's code does not depend on it."""
 
 from sayso.lens.attention import attention_weights
+from sayso.lens.direct import Attribution, direct_attribution
+from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.names import activation_names
+from sayso.lens.readout import LogitLens, logit_lens
+from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
 
 __all__ = [
+    "Attribution",
+    "HeadScores",
+    "LogitDifference",
+    "LogitLens",
     "Trace",
     "activation_names",
     "attention_weights",
+    "direct_attribution",
+    "head_scores",
+    "logit_lens",
+    "repeated_ids",
+    "rollout",
     "trace",
+    "value_weighted",
 ]
