@@ -1,9 +1,11 @@
 """Interpretability of predictions, from outside: the model's code does not depend on it."""
 
+from sayso.lens.ablation import ablation
 from sayso.lens.attention import attention_weights
 from sayso.lens.direct import Attribution, direct_attribution
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.names import activation_names
+from sayso.lens.patching import Places, attribution_patch, patch
 from sayso.lens.readout import LogitLens, logit_lens
 from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
@@ -13,12 +15,16 @@ __all__ = [
     "HeadScores",
     "LogitDifference",
     "LogitLens",
+    "Places",
     "Trace",
+    "ablation",
     "activation_names",
     "attention_weights",
+    "attribution_patch",
     "direct_attribution",
     "head_scores",
     "logit_lens",
+    "patch",
     "repeated_ids",
     "rollout",
     "trace",
