@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sayso import lens
     from sayso.api.life import Life
     from sayso.api.model import Model, load
     from sayso.base.errors import UserError
@@ -27,18 +28,20 @@ _WHERE = {
     "Model": "sayso.api.model",
     "Sampling": "sayso.sample.sampling",
     "UserError": "sayso.base.errors",
+    "lens": "sayso.lens",
     "load": "sayso.api.model",
     "output": "sayso.base.output",
     "plain_autograd": "sayso.model.autograd",
 }
 
-__all__ = ["Life", "Model", "Sampling", "UserError", "load", "output", "plain_autograd"]
+__all__ = ["Life", "Model", "Sampling", "UserError", "lens", "load", "output", "plain_autograd"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'sayso' has no attribute '{name}'")
-    return getattr(import_module(_WHERE[name]), name)
+    module = import_module(_WHERE[name])
+    return module if module.__name__ == f"sayso.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

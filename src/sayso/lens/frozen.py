@@ -1,0 +1,132 @@
+"""The exact linear map of one prediction: norm scales, attention patterns and gates frozen, the model is linear.
+
+    logits = sum over tokens t of W M_t x_t + W c
+
+x_t is what token t put into the residual stream, M_t a matrix of its own, c what all biases add, W the head. Nothing is
+approximated: the products add up to the logits. Of an ungated MLP, act(h) / h is the gate of h.
+T time, C width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.lens.forward import Probe, normed, through
+from sayso.lens.names import Opened
+from sayso.lens.patching import differentiable
+from sayso.lens.readout import with_logits
+from sayso.lens.targets import index_of
+from sayso.lens.tracing import Ids, Trace, rows_of, trace
+from sayso.model import Transformer
+from sayso.model.config import GATED
+
+STREAM_POSITIONS = 4096  # maximum positions in a batch of backward passes
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """The linear map of the prediction after the last of T tokens; logits are those before a soft cap."""
+
+    inputs: Tensor
+    """What each token put into the residual stream, x, [T, C]."""
+    matrices: Tensor
+    """The map of each token, M, [T, C, C], to the normalized stream after the last block."""
+    constant: Tensor
+    """What all biases add to that stream, c, [C]."""
+    head: Tensor
+    """The matrix of the head, W, [V, C]."""
+
+    @property
+    def logits(self) -> Tensor:
+        """The sum of all products, [V]."""
+        return self.head @ (torch.einsum("tij,tj->i", self.matrices, self.inputs) + self.constant)
+
+    def matrix(self, index: int) -> Tensor:
+        """Return the matrix [V, C] from the input of one token to the logits."""
+        return self.head @ self.matrices[index_of(index, len(self.matrices))]
+
+    def contributions(self, target: int, contrast: int | None = None) -> Tensor:
+        """Return what each token adds to the logit of `target`, minus that of `contrast`, [T]; `bias` is the rest."""
+        return torch.einsum("i,tij,tj->t", self._reader(target, contrast), self.matrices, self.inputs)
+
+    def bias(self, target: int, contrast: int | None = None) -> Tensor:
+        """Return what all biases add to the logit of `target`, minus that of `contrast`."""
+        return self._reader(target, contrast) @ self.constant
+
+    def _reader(self, target: int, contrast: int | None) -> Tensor:
+        for token in (target, contrast):
+            if token is not None and not 0 <= token < len(self.head):
+                raise UserError(f"A target must be a token from 0 to {len(self.head) - 1:,}; got {token}.")
+        return self.head[target] - (self.head[contrast] if contrast is not None else 0)
+
+
+def linear_map(
+    model: Transformer | Opened, ids: Ids, *, position: int = -1, dtype: torch.dtype = torch.float64
+) -> LinearMap:
+    """Return the linear map of the prediction after one position of one row.
+
+    It is computed by a copy of the model in `dtype`. Raises `UserError` for several rows, a quantized model, an unknown
+    position, and as `trace` does.
+    """
+    network = differentiable(with_logits(model))
+    rows = rows_of(network, ids)
+    if len(rows) > 1:
+        raise UserError(f"A linear map belongs to one prediction; got {len(rows)} rows: pass one.")
+    rows = rows[:, : index_of(position, rows.shape[1]) + 1]
+    network = deepcopy(network).to(dtype).requires_grad_(False)
+    found = trace(network, rows, lambda name: name == _INPUT or name.endswith(_FROZEN))
+    x = found[_INPUT]
+    with torch.enable_grad():
+        matrices = torch.cat([_rows_of_maps(network, found, part) for part in _units(x)])
+    constant = _hidden(network, found, torch.zeros_like(x))[0]
+    return LinearMap(x[0], matrices.transpose(0, 1).contiguous(), constant, network.unembed.weight.detach())
+
+
+_INPUT = "blocks.0.hook_resid_pre"
+_FROZEN = ("hook_scale", "hook_pattern", "mlp.hook_pre", "mlp.hook_post")
+
+
+def _units(x: Tensor) -> tuple[Tensor, ...]:
+    """Return the unit vectors [n, C] of the width in parts that bound the positions of a batch."""
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return eye.split(max(1, STREAM_POSITIONS // x.shape[1]))
+
+
+def _rows_of_maps(model: Transformer, found: Trace, units: Tensor) -> Tensor:
+    """Return rows of the tokens' matrices, [n, T, C], for the units [n, C] of the output that they give."""
+    leaf = found[_INPUT].expand(len(units), -1, -1).detach().clone().requires_grad_()
+    (rows,) = torch.autograd.grad((_hidden(model, found, leaf) * units).sum(), leaf)
+    return rows
+
+
+def _hidden(model: Transformer, found: Trace, x: Tensor) -> Tensor:
+    """Return the normalized stream [n, C] at the last position for inputs [n, T, C], by the frozen model."""
+    gated = model.config.mlp in GATED
+    names = [name for name in found if name != _INPUT and not (gated and name.endswith("mlp.hook_post"))]
+    probe = Probe(frozenset(names), _gated(found) if gated else _ungated(found))
+    return normed(model.norm, through(model, x, probe), probe.inside("ln_final"))[:, -1]
+
+
+def _gated(found: Trace) -> Callable[[str, Tensor], Tensor]:
+    return lambda name, _: found[name]
+
+
+def _ungated(found: Trace) -> Callable[[str, Tensor], Tensor]:
+    """Return the `see` that makes each MLP down(gate * up x), with the gate that it had."""
+    latest: list[Tensor] = []
+
+    def see(name: str, x: Tensor) -> Tensor:
+        if name.endswith("mlp.hook_pre"):
+            latest[:] = [x]
+            return x
+        if name.endswith("mlp.hook_post"):
+            before, after = found[name.replace("hook_post", "hook_pre")], found[name]
+            gate = torch.where(before == 0, 0, after / before)
+            return latest[0] * gate
+        return found[name]
+
+    return see
