@@ -51,6 +51,13 @@ def test_a_conversation_round_trips(store: Store) -> None:
     assert len(listed.title) == 60
 
 
+def test_opening_and_writing_log_nothing(store_address: str, caplog: pytest.LogCaptureFixture) -> None:
+    """No driver has anything to say about each connection."""
+    with closing(Store(store_address)) as store:
+        ask(store, "Hello", "Hi")
+    assert caplog.records == []
+
+
 def test_unstorable_characters_are_replaced(store: Store) -> None:
     """A NUL or half of a surrogate pair becomes U+FFFD."""
     [reply] = ask(store, "Hello\x00", "Hi\ud800")

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,22 +169,23 @@ def _connect(where: str | Path) -> sql.Engine:
     address = sql.URL.create("sqlite", database=str(where)) if "://" not in str(where) else _address(str(where))
     shown = address.render_as_string(hide_password=True)
 
-    def from_json(text: str) -> Any:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _damaged(shown, f"a row has invalid JSON: {error}") from error
-
     def report_damage(context: sql.engine.ExceptionContext) -> None:
         if any(message in str(context.original_exception) for message in DAMAGE):
             raise _damaged(shown, str(context.original_exception)) from context.original_exception
 
-    engine = sql.create_engine(address, pool_pre_ping="://" in str(where), json_deserializer=from_json)
+    engine = sql.create_engine(address, pool_pre_ping="://" in str(where), json_deserializer=partial(_from_json, shown))
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
         sql.event.listen(engine, "handle_error", report_damage)
     return engine
+
+
+def _from_json(shown: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(shown, f"a row has invalid JSON: {error}") from error
 
 
 def _address(where: str) -> sql.URL:

@@ -21,7 +21,7 @@ from sayso.feedback.barred import Barred, barred, question
 from sayso.feedback.cases import cases_of
 from sayso.feedback.database import is_in_memory, store_file
 from sayso.feedback.origins import ORIGINS, origins
-from sayso.feedback.ratings import Rating, is_chat
+from sayso.feedback.ratings import Rating, has_plain_prompt
 from sayso.feedback.reliability import standing
 from sayso.feedback.store import Store
 from sayso.judge.answers.text import normalized
@@ -97,7 +97,7 @@ def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
     replies to raw prompts and to those with tools.
     """
     rules = rules or Rules()
-    given, ratings = len(ratings), [rating for rating in ratings if is_chat(rating)]
+    given, ratings = len(ratings), [rating for rating in ratings if has_plain_prompt(rating)]
     counted = standing(ratings)
     edits, thumbs = _edits(counted.ratings), _thumbs(counted.ratings)
     conversations, left_out = _conversations(edits, thumbs, counted.weights)

@@ -104,7 +104,7 @@ def read_opinions(connection: sql.Connection, message_ids: Sequence[int]) -> dic
     return found
 
 
-def is_chat(rating: Rating) -> bool:
+def has_plain_prompt(rating: Rating) -> bool:
     """Whether the rated reply answers a conversation of texts: those of the API may have tools, or be raw prompts."""
     chat = {"system", "user", "assistant"}
     return all(turn["role"] in chat and {*turn} == {"role", "content"} for turn in rating.snapshot["prompt"])
