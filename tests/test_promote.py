@@ -82,7 +82,7 @@ def test_a_worse_model_is_refused_unless_a_person_says_why(life: Life, capsys: p
     assert to_stable(life, "first") == 0
     capsys.readouterr()
     assert to_stable(life, "worse") == 2
-    assert "'worse' was not promoted: failed." in capsys.readouterr().err
+    assert "'worse' was not promoted: failed (tasks)." in capsys.readouterr().err
     assert named(life) == "first"
     made = promote(Promote("worse", life=life.root, reason="a demonstration"))
     assert (made["kind"], made["reason"], made["evidence"]["verdict"]) == ("overridden", "a demonstration", "failed")
@@ -98,7 +98,7 @@ def test_a_gate_of_ones_own_is_used(life: Life, tmp_path: Path, capsys: pytest.C
     gate.write_text("[preference]\nrequired = true\n")
     assert to_stable(life, "first") == 0
     assert to_stable(life, "better", "--gate", str(gate)) == 2
-    assert "'better' was not promoted: not enough data." in capsys.readouterr().err
+    assert "'better' was not promoted: not enough data (preference)." in capsys.readouterr().err
     names = [life.model(name) for name in ("first", "better")]
     players = [f"{folder.name} {sha256(weights_file(folder))[:8]}" for folder in names]
     rate = {"mean": 0.7, "se": 0.05, "n": 90, "low": 0.6, "high": 0.8}

@@ -259,13 +259,13 @@ def _evaluate(options: Cycle, state: State) -> State:
 def _gate(options: Cycle, state: State) -> State:
     """Promote the candidate, if the gate passes it; again, if that was done but not kept, changes nothing."""
     if not state["candidate"]:
-        return {"verdict": None}
+        return {"verdict": None, "open": []}
     where = {"life": options.life, "store": options.store, "to": state["alias"]}
     try:
         promote(Promote(state["candidate"], gate=options.gate, detector=options.detector, **where))
     except NotPromotedError as refused:
-        return {"verdict": refused.verdict}
-    return {"verdict": "passed"}
+        return {"verdict": refused.verdict, "open": refused.open}
+    return {"verdict": "passed", "open": []}
 
 
 _ACTS: dict[str, Callable[[Cycle, State], State]] = {
@@ -285,9 +285,10 @@ def _told(state: State) -> str:
         return f"{head}; there is nothing to learn from yet, and '{state['alias']}' still names '{state['parent']}'."
     if state["verdict"] == "passed":
         return f"{head} made '{state['candidate']}', which passed the gate: '{state['alias']}' names it from now on."
+    verdict = f"{state['verdict']}: {', '.join(state['open'])}"
     return (
-        f"{head} made '{state['candidate']}', which is not promoted ({state['verdict']}): '{state['alias']}' still "
-        f"names '{state['parent']}'."
+        f"{head} made '{state['candidate']}', which is not promoted ({verdict}); '{state['alias']}' still names "
+        f"'{state['parent']}'."
     )
 
 

@@ -84,13 +84,15 @@ class ListAliases(Options):
 
 
 class NotPromotedError(UserError):
-    """A gate did not pass a candidate; `verdict` is what it said."""
+    """A gate did not pass a candidate: its verdict, and the requirements that did not pass."""
 
-    def __init__(self, candidate: str, verdict: str) -> None:
+    def __init__(self, candidate: str, findings: list[Finding]) -> None:
+        self.verdict = verdict_of(findings)
+        self.open = [one.requirement for one in findings if one.state != "passed"]
         super().__init__(
-            f"'{candidate}' was not promoted: {verdict}. 'sayso promote' with --reason overrides the gate."
+            f"'{candidate}' was not promoted: {self.verdict} ({', '.join(self.open)}). 'sayso promote' with --reason "
+            "overrides the gate."
         )
-        self.verdict = verdict
 
 
 def promote(options: Promote) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def promote(options: Promote) -> dict[str, Any]:
             say(f"{one.requirement}: {one.state}. {one.said}")
         verdict = verdict_of(findings)
         if verdict != "passed" and options.reason is None:
-            raise NotPromotedError(options.candidate, verdict)
+            raise NotPromotedError(options.candidate, findings)
         evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
         reason = options.reason if verdict != "passed" else None
         made = aliases.assign(options.to, options.candidate, mark, after=current, evidence=evidence, reason=reason)
