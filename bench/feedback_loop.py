@@ -139,7 +139,7 @@ def admitted(life: Life, kinds: Sequence[Kind]) -> list[tuple[str, Kind, str]]:
     with closing(Store(life.store)) as store:
         keys = Keys(store)
         known = {key.name for key in keys.every() if key.revoked_at is None}
-        names = [f"{kind} {place}" for place, kind in enumerate(kinds)]
+        names = [f"{kind}-{place}" for place, kind in enumerate(kinds)]
         return [
             (name, kind, (keys.rotate(name) if name in known else keys.add(name, "rater"))[1])
             for name, kind in zip(names, kinds, strict=True)
