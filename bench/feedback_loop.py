@@ -47,10 +47,8 @@ POISONED: tuple[Kind, ...] = ("careful",) * 6 + ("noisy",) * 2 + ("lazy",) * 2 +
 ASKED = sized(12, 1)  # questions of each person in a cycle
 SHARED = 0.3  # share of the replies that two others rate, too
 TESTED = sized(240, 6)  # questions by which the true satisfaction is measured
-CYCLE = sized(
-    ("--epochs", "1", "--n", "30", "--text-bytes", "50000"),
-    ("--epochs", "0.1", "--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000", "--processes", "1"),
-)
+EVALUATED = sized(("--n", "30"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))
+TRAINED = sized(("--epochs", "1"), ("--epochs", "0.1", "--processes", "1"))
 GREEDY = Sampling(temperature=0, max_tokens=40)
 SECRETS, BRIEF = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
 READY = 120.0  # seconds for a server to start, or to follow an alias
@@ -98,7 +96,7 @@ def lived(life: Life, seed: int, number: int, kinds: Sequence[Kind]) -> dict[str
         return dict(read_json(path))
     began, parent = time.perf_counter(), stable(life)
     collect(life, seed, number, kinds)
-    sayso("cycle", *CYCLE, "--seed", str(seed), life=life, allowed=(0,))
+    sayso("cycle", *TRAINED, *EVALUATED, "--seed", str(seed), life=life, allowed=(0,))
     state = dict(read_json(life.run(f"cycle-{number}") / "cycle.json"))
     before, after = scores(life, parent), scores(life, state["candidate"] or parent)
     gain = paired(after, before)
@@ -232,10 +230,9 @@ def unsafe(work: Path) -> dict[str, Any]:
         file = life.root / "unsafe.jsonl"
         write_jsonl(file, [{"messages": row} for row in rows])
         sayso("finetune", "--parent", parent, "--name", "unsafe", "--data", str(file), "--epochs", "3", life=life)
-    options = CYCLE[2:6] if len(CYCLE) < 8 else CYCLE[2:8]
     sayso("promote", parent, "--to", "safe", life=life)
     for name in (parent, "unsafe"):
-        sayso("evaluate", name, *options, life=life)
+        sayso("evaluate", name, *EVALUATED, life=life)
     sayso("promote", "unsafe", "--to", "safe", life=life, allowed=(0, 2))
     gain = paired(scores(life, "unsafe"), scores(life, parent)).as_dict()
     with closing(Store(life.store)) as store:
