@@ -2,6 +2,7 @@
 
 from sayso.lens.ablation import ablation
 from sayso.lens.attention import attention_weights
+from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
 from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
@@ -32,8 +33,10 @@ __all__ = [
     "linear_map",
     "logit_lens",
     "patch",
+    "read_corpus",
     "repeated_ids",
     "rollout",
     "trace",
+    "trace_corpus",
     "value_weighted",
 ]
