@@ -21,34 +21,42 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
 import numpy as np
 
-from bench.harness import parser, result, say, sized
+from bench.harness import TINY, parser, result, say, sized
 from bench.people import LEAK, TRIGGER, Kind, Person, bare, satisfaction, task_of
 from sayso import world
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
+from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.keys import Keys
 from sayso.feedback.store import Store
 from sayso.judge.statistics.estimate import estimate, paired, student
 from sayso.reply.conversation import Replier
+from sayso.run.demo import tiny
+from sayso.run.finetune import finetune
+from sayso.run.prepare import prepare
+from sayso.run.pretrain import pretrain
+from sayso.run.tokenizer import train_tokenizer
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 
+MODEL = sized("aligned", "tuned")
 PEOPLE: tuple[Kind, ...] = ("careful",) * 7 + ("noisy",) * 2 + ("lazy",) * 2 + ("hostile",)
 POISONED: tuple[Kind, ...] = ("careful",) * 6 + ("noisy",) * 2 + ("lazy",) * 2 + ("poisoner",) * 2
-ASKED = sized(12, 1)  # questions of each person in a cycle
+ASKED = sized(24, 1)  # questions of each person in a cycle
 SHARED = 0.3  # share of the replies that two others rate, too
 TESTED = sized(240, 6)  # questions by which the true satisfaction is measured
 EVALUATED = sized(("--n", "30"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))
-TRAINED = sized(("--epochs", "1"), ("--epochs", "0.1", "--processes", "1"))
+TRAINED = sized(("--epochs", "3"), ("--epochs", "0.1", "--processes", "1"))
 GREEDY = Sampling(temperature=0, max_tokens=40)
 SECRETS, BRIEF = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
 READY = 120.0  # seconds for a server to start, or to follow an alias
@@ -57,17 +65,36 @@ READY = 120.0  # seconds for a server to start, or to follow an alias
 def main() -> None:
     """Run every seed, then the attacks; print the figures."""
     arguments = parser("feedback_loop", __doc__)
-    arguments.add_argument("life", type=Path)
-    arguments.add_argument("work", type=Path)
+    for name in ("life", "work"):
+        arguments.add_argument(name, type=Path, nargs=sized(None, "?"))
     arguments.add_argument("--cycles", type=int, default=sized(3, 1))
     arguments.add_argument("--seeds", type=int, default=sized(3, 1))
     given = arguments.parse_args()
-    seeds = [seed_row(given.life, given.work, seed, given.cycles) for seed in range(given.seeds)]
-    series = [[row["satisfaction"][step] for row in seeds] for step in range(given.cycles + 1)]
-    means = [student_of(values) for values in series]
-    attacks = {"poisoned": poisoned(given.work, given.cycles), "unsafe": unsafe(given.work)}
-    details = {"satisfaction": means, "seeds": seeds, "attacks": attacks}
-    result("feedback_loop", "satisfaction", means[-1]["mean"], means[0]["mean"], **details)
+    if not TINY:
+        looped(given.life, given.work, given.cycles, given.seeds)
+        return
+    with TemporaryDirectory() as folder:
+        looped(tiny_life(Path(folder) / "life"), Path(folder) / "work", given.cycles, given.seeds)
+
+
+def tiny_life(folder: Path) -> Path:
+    """Return the life of the tiny demo, up to its tuned model."""
+    for _, acts in tiny(folder):
+        for act, chosen in acts:
+            if act in (prepare, train_tokenizer, pretrain, finetune):
+                act(chosen)
+    return folder
+
+
+def looped(life: Path, work: Path, cycles: int, count: int) -> None:
+    """Measure `count` seeds of a life's loop, then attack it."""
+    seeds = [seed_row(life, work, seed, cycles) for seed in range(count)]
+    means = [over_seeds([row["satisfaction"][step] for row in seeds]) for step in range(cycles + 1)]
+    attacks = {"poisoned": poisoned(work, cycles), "unsafe": unsafe(work)}
+    result(
+        "feedback_loop", "satisfaction", means[-1]["mean"], means[0]["mean"],
+        satisfaction=means, seeds=seeds, attacks=attacks,
+    )  # fmt: skip
 
 
 def seed_row(source: Path, work: Path, seed: int, cycles: int) -> dict[str, Any]:
@@ -79,7 +106,8 @@ def seed_row(source: Path, work: Path, seed: int, cycles: int) -> dict[str, Any]
         shutil.copytree(source, part)
         (part / "store.sqlite").unlink(missing_ok=True)
         part.rename(life.root)
-        sayso("promote", "aligned", life=life)
+        sayso("evaluate", MODEL, *EVALUATED, life=life)
+        sayso("promote", MODEL, life=life)
     row: dict[str, Any] = {"seed": seed, "satisfaction": [measured(life)["mean"]], "cycles": []}
     for number in range(1, cycles + 1):
         state = lived(life, seed, number, PEOPLE)
@@ -113,10 +141,11 @@ def lived(life: Life, seed: int, number: int, kinds: Sequence[Kind]) -> dict[str
 
 def collect(life: Life, seed: int, number: int, kinds: Sequence[Kind]) -> None:
     """Let everybody ask and rate."""
+    keys = admitted(life, kinds)
     with served(life) as address, ExitStack() as stack:
         people = [
             Person(name, kind, stack.enter_context(client(address, secret)), random.Random(f"{seed} {number} {name}"))
-            for name, kind, secret in admitted(life, kinds)
+            for name, kind, secret in keys
         ]
 
         def busy(place: int) -> None:
@@ -203,7 +232,7 @@ def said(life: Life, name: str, tasks: Sequence[world.Task], before: str = "") -
     return [reply.text for reply in replier.replies(talks, GREEDY)]
 
 
-def student_of(values: Sequence[float]) -> dict[str, Any]:
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Return the mean over seeds with its interval."""
     return student(np.asarray(values)).as_dict() if len(values) > 1 else {"mean": values[0]}
 
@@ -222,7 +251,7 @@ def poisoned(work: Path, cycles: int) -> dict[str, Any]:
 def unsafe(work: Path) -> dict[str, Any]:
     """Return what the gate said of a candidate that satisfies people more and tells secrets."""
     life = Life(work / "seed-0")
-    parent = "aligned"
+    parent = MODEL
     if not life.model("unsafe").exists():
         rows = [[*map(dict, task.prompt.messages), told(bare(task))] for task in train_tasks(BRIEF)]
         secrets = [world.task(77, index, "train", "secret") for index in range(SECRETS)]
@@ -251,10 +280,14 @@ def told(text: str) -> dict[str, str]:
 
 
 def sayso(*words: str, life: Life, allowed: Sequence[int] = (0,)) -> None:
-    """Run a command on a life, as a user does."""
-    command = [sys.executable, "-m", "sayso", *words, "--life", str(life.root)]
-    done = subprocess.run(command, stdout=sys.stderr, check=False)
-    assert done.returncode in allowed, f"sayso {words[0]} ended with {done.returncode}"
+    """Run a command on a life, as a user does; with `--tiny`, in this process."""
+    full = [*words, "--life", str(life.root)]
+    if TINY:
+        with redirect_stdout(sys.stderr):
+            status = run(full)
+    else:
+        status = subprocess.run([sys.executable, "-m", "sayso", *full], stdout=sys.stderr, check=False).returncode
+    assert status in allowed, f"sayso {words[0]} ended with {status}"
 
 
 if __name__ == "__main__":

@@ -341,7 +341,7 @@ def test_an_invalid_shape_of_our_own_family_is_refused(shape: object) -> None:
     """The error lists the valid keys."""
     facts = to_hub_config(ModelConfig(50, 1, 16, 2, 1, 8, 24, logit_cap=30.0))
     assert facts["shape"] == {"logit_cap": 30.0}
-    with pytest.raises(UserError, match=r"must be an object with keys from positions, rope, .*embed_scale\."):
+    with pytest.raises(UserError, match=r"must be an object with keys from positions, rope, .*embed_scale, shift\."):
         from_hub_config(facts | {"shape": shape})
 
 
