@@ -369,8 +369,11 @@ def test_a_cache_of_whole_numbers_changes_little(model: Transformer) -> None:
     requests = requests_of(prompts, replace(GREEDY, max_tokens=1))
     replied(engine, requests)
     moved = [
-        abs(float(one[request.ids[0]]) - request.logprobs[0]) for one, request in zip(exact, requests, strict=True)
+        abs(float(one[request.ids[0]]) - request.logprobs[0])
+        for one, request in zip(exact, requests, strict=True)
+        if request.ids  # the others end at once
     ]
+    assert len(moved) > 5
     assert 0 < max(moved) < 0.1
     assert bytes_per_token(model.config, torch.float32, 8) == 2 * 3 * 2 * (8 + 4)
     again = Engine(model, cache_bits=8, rows=3)
