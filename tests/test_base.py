@@ -105,6 +105,21 @@ def test_an_incomplete_last_line_of_a_log_is_skipped(tmp_path: Path) -> None:
         read_log(log.path)
 
 
+@pytest.mark.parametrize("line", [1, 2])
+def test_a_line_of_a_log_that_has_lost_its_checksum_is_damaged(tmp_path: Path, line: int) -> None:
+    """A changed bit may rename the checksum itself; a log without any, of another program, is read."""
+    log = RunLog(tmp_path / "run.jsonl")
+    for step in (1, 2, 3):
+        log.write("step", step=step)
+    lines = log.path.read_text().splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1].replace("crc32", "brc32")
+    log.path.write_text("".join(lines))
+    with pytest.raises(UserError, match=rf"Line {line} of .*run\.jsonl' is damaged: it has no checksum"):
+        read_log(log.path)
+    log.path.write_text("".join(line.replace("crc32", "brc32") for line in lines))
+    assert len(read_log(log.path)) == 3
+
+
 def test_an_act_logs_its_config_time_and_memory(tmp_path: Path) -> None:
     """The run's folder contains the resolved config; the log has start and end lines."""
     with act_log(Life(tmp_path), "try", "it", Options()) as log:

@@ -23,7 +23,7 @@ from sayso.base.lock import locked
 from sayso.base.made import work_in
 from sayso.base.output import console, output_stream
 from sayso.base.replace import sweep
-from sayso.base.seal import seal, unseal
+from sayso.base.seal import CHECKSUM, seal, unseal
 
 PIPED_SECONDS = 20.0  # between progress lines if the output is not a terminal
 DRAW_SECONDS = 0.1  # between updates of the progress line on a terminal
@@ -72,13 +72,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    events = []
+    events: list[dict[str, Any]] = []
+    unsealed: list[int] = []
     *lines, rest = path.read_bytes().split(b"\n")
     if rest and not lines and not rest.startswith(b"{"):
         raise UserError(f"'{path}' is damaged: it contains no event; restore it, or remove it.")
     for number, line in enumerate(lines, 1):
         try:
-            event = unseal(parse(line))
+            event = unseal(read := parse(line))
             if not isinstance(event, dict) or not isinstance(event.get("event"), str):
                 raise ValueError("it is not an event")
         except (ValueError, RecursionError) as error:
@@ -87,6 +88,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
                 "line."
             ) from error
         events.append(event)
+        if CHECKSUM not in read:
+            unsealed.append(number)
+    if unsealed and len(unsealed) < len(events):
+        raise UserError(
+            f"Line {unsealed[0]} of '{path}' is damaged: it has no checksum, unlike other lines; restore the file, or "
+            "remove that line."
+        )
     return events
 
 
