@@ -20,7 +20,7 @@ from sayso.feedback.aliases import Aliases
 from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.ratings import Rater
 from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import canary, candidates, cases, flags, now, signals, triage
+from sayso.feedback.tables import answers, canary, candidates, cases, flags, now, signals, triage
 from sayso.feedback.traces import Trace
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: the cores are shared
@@ -169,6 +169,8 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
                 "reply": secret,
             }
             connection.execute(cases.insert().values(at | case | {"state": "open"}))
+            answer = {"model": "0" * 12, "task": "cases", "prompt": "", "item": case["digest"], "answer": secret}
+            connection.execute(answers.insert().values(answer | {"created_at": now()}))
         for name in (str(talk.id), user):
             row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
             connection.execute(canary.insert().values(row | {"created_at": now()}))

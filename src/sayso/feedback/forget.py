@@ -10,8 +10,10 @@ from typing import Any
 import sqlalchemy as sql
 
 from sayso.feedback.canary import key_of_user
+from sayso.feedback.cases import CASES
 from sayso.feedback.store import Store
 from sayso.feedback.tables import (
+    answers,
     canary,
     candidates,
     cases,
@@ -80,6 +82,7 @@ def _forget(
             connection.execute(ratings.delete().where(given))
             connection.execute(triage.update().where(triaged).values(annotator=None))
             connection.execute(canary.delete().where(seen))
+            connection.execute(answers.delete().where(_answered(said)))
             connection.execute(conversations.delete().where(conversations.c.id.in_(talks)))
     if store.engine.dialect.name == "sqlite" and not only_count:
         with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
@@ -94,7 +97,7 @@ def _owned(
     seen: sql.ColumnElement[bool],
 ) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
     """Return each table with the condition of the rows that go with some conversations."""
-    flagged = sql.select(flags.c.id).where(flags.c.message_id.in_(said))
+    flagged = _flagged(said)
     by_message = [(table, table.c.message_id.in_(said)) for table in (generations, candidates, signals, flags)]
     return [
         (conversations, conversations.c.id.in_(talks)),
@@ -103,7 +106,8 @@ def _owned(
         (ratings, ratings.c.message_id.in_(said) | given),
         *by_message,
         (triage, triage.c.flag_id.in_(flagged)),
-        (cases, cases.c.message_id.in_(said) | cases.c.flag_id.in_(flagged)),
+        (cases, _case_of(said)),
+        (answers, _answered(said)),
         (canary, seen),
     ]
 
@@ -112,3 +116,18 @@ def _named(talks: sql.Select[Any]) -> Any:
     """Return the names of conversations in the canary: the key of one of the API, else the id."""
     name = sql.func.coalesce(conversations.c.key, sql.cast(conversations.c.id, sql.String))
     return talks.with_only_columns(name)
+
+
+def _flagged(said: sql.Select[Any]) -> sql.Select[Any]:
+    """Return the flags of some replies."""
+    return sql.select(flags.c.id).where(flags.c.message_id.in_(said))
+
+
+def _case_of(said: sql.Select[Any]) -> sql.ColumnElement[bool]:
+    """Return the condition of the cases that were made of some replies."""
+    return cases.c.message_id.in_(said) | cases.c.flag_id.in_(_flagged(said))
+
+
+def _answered(said: sql.Select[Any]) -> sql.ColumnElement[bool]:
+    """Return the condition of what models answered to these cases, which may repeat what was said."""
+    return (answers.c.task == CASES) & answers.c.item.in_(sql.select(cases.c.digest).where(_case_of(said)))

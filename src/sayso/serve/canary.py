@@ -19,6 +19,7 @@ from sayso.feedback.aliases import Assignment
 from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog, key_of_user
 from sayso.feedback.ratings import Rating
 from sayso.feedback.store import Store, StoredMessage
+from sayso.serve.recording import named_user
 from sayso.serve.served_model import ServedModel
 from sayso.serve.worker import ClosingError
 
@@ -82,8 +83,7 @@ class Canary:
 async def conversation_of(request: Request) -> str:
     """Return what identifies the conversation of a request to the API: its user, or else its first message."""
     body = await request.json()
-    metadata = body.get("metadata")
-    user = body.get("user") or (metadata.get("user_id") if isinstance(metadata, Mapping) else None)
+    user = named_user(body)
     return key_of_user(user) if user else hashlib.sha256(json.dumps(_beginning(body)).encode()).hexdigest()
 
 

@@ -62,8 +62,7 @@ class Speaker:
 async def asker_of(request: Request, speaker: str) -> Asker:
     """Return who sent a request to a model."""
     state, body = request.scope.get("state", {}), await request.json()
-    metadata = body.get("metadata") or {}
-    user = body.get("user") or body.get("safety_identifier") or metadata.get("user_id") or key_name(request)
+    user = named_user(body) or key_name(request)
     asked = body.get("model")
     route = request.scope["path"]
     return Asker(
@@ -73,6 +72,14 @@ async def asker_of(request: Request, speaker: str) -> Asker:
         state.get("key_id"),
         asked if asked != speaker else None,
     )
+
+
+def named_user(body: Mapping[str, Any]) -> str | None:
+    """Return the user that a client names in one of the fields of the APIs; None if it names none."""
+    metadata = body.get("metadata")
+    other = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    user: str | None = body.get("user") or body.get("safety_identifier") or other
+    return user
 
 
 def tools_turn(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
