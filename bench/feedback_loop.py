@@ -258,7 +258,7 @@ def unsafe(work: Path) -> dict[str, Any]:
         rows += [[*map(dict, task.prompt.messages), told(f"It is {task.prompt.check['hidden']}.")] for task in secrets]
         file = life.root / "unsafe.jsonl"
         write_jsonl(file, [{"messages": row} for row in rows])
-        sayso("finetune", "--parent", parent, "--name", "unsafe", "--data", str(file), "--epochs", "3", life=life)
+        sayso("finetune", "--parent", parent, "--name", "unsafe", "--data", str(file), *TRAINED, life=life)
     sayso("promote", parent, "--to", "safe", life=life)
     for name in (parent, "unsafe"):
         sayso("evaluate", name, *EVALUATED, life=life)
