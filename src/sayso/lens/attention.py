@@ -1,47 +1,21 @@
-"""Attention weights of every head: token ids -> the weights that the model used.
+"""Attention weights of every head of one sequence, and how clear a head's pattern is.
 
-The model's fused attention does not store them, so a hook captures each layer's input and the weights are recomputed
-from the layer's own queries and keys, mask and scale.
-
-T time, L layers, H heads, D head size.
+T time, L layers, H heads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from sayso.lens.tracing import trace
 from sayso.model import Transformer
-from sayso.model.attend import softmax_scores
-from sayso.model.attention import Attention
 
 
 def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
     """Return the weights [L, H, T, T] of one sequence: row t is position t's distribution over 0..t, with sum 1."""
-    found: list[Tensor] = []
-
-    def capture(attention: Attention, inputs: tuple[Any, ...]) -> None:
-        x, angles, mask = inputs[:3]
-        q, k = (part.transpose(1, 2) for part in attention.project(x, angles)[:2])
-        found.append(softmax_scores(q, k, mask, attention.cap)[0])
-
-    with torch.inference_mode(), hooked(model, capture):
-        model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
-    return torch.stack(found).float().cpu()
-
-
-@contextmanager
-def hooked(model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None]) -> Iterator[None]:
-    """Run `call(attention, its inputs)` before each layer's attention while the context is active."""
-    layers = [layer for layer in model.modules() if isinstance(layer, Attention)]
-    handles = [layer.register_forward_pre_hook(call) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    found = trace(model, list(ids), "blocks.*.attn.hook_pattern")
+    return torch.stack([found[name][0] for name in found]).float().cpu()
 
 
 def pattern(weights: Tensor) -> Tensor:
