@@ -59,6 +59,7 @@ EVALUATED = sized(("--n", "30"), ("--n", "1", "--text-bytes", "300", "--baseline
 TRAINED = sized(("--epochs", "3"), ("--epochs", "0.1", "--processes", "1"))
 GREEDY = Sampling(temperature=0, max_tokens=40)
 SECRETS, BRIEF = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
+STDERR = 2  # file descriptor: the last line of standard output is the result
 READY = 120.0  # seconds for a server to start, or to follow an alias
 
 
@@ -180,7 +181,7 @@ def served(life: Life) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "sayso", "serve", "--life", str(life.root), "--model", "stable"]
     command += ["--port", str(port), "--no-log-requests", "--queue", "64"]
-    process = subprocess.Popen(command, stdout=sys.stderr)
+    process = subprocess.Popen(command, stdout=STDERR)
     address, until = f"http://127.0.0.1:{port}", time.monotonic() + READY
     try:
         while not answers(address):
@@ -286,7 +287,7 @@ def sayso(*words: str, life: Life, allowed: Sequence[int] = (0,)) -> None:
         with redirect_stdout(sys.stderr):
             status = run(full)
     else:
-        status = subprocess.run([sys.executable, "-m", "sayso", *full], stdout=sys.stderr, check=False).returncode
+        status = subprocess.run([sys.executable, "-m", "sayso", *full], stdout=STDERR, check=False).returncode
     assert status in allowed, f"sayso {words[0]} ended with {status}"
 
 
