@@ -2,11 +2,10 @@
 
     python -m bench.judge_served [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
 
-SmolLM2-135M-Instruct, float32. Each continuation is scored by the harness' `hf`, by our scorer in this process, and by
-the harness' `local-completions`, which sends token ids to our server and reads `echo` and `logprobs`. Our own client
-sends texts, before which our server puts the token that begins a document, so it is compared with our scorer that does
-so too. `ours` is the largest difference over the continuations of all tasks, and the bar is 0.001; the details count
-the questions on which both ways choose the same answer.
+SmolLM2-135M-Instruct, float32. Each continuation is scored by the harness' `hf`, and compared with that by our scorer
+in this process, by the harness' `local-completions`, which sends token ids to our server and reads `echo` and
+`logprobs`, and by our own client, which sends texts. `ours` is the largest difference over the continuations of all
+tasks, and the bar is 0.001; the details count the questions on which both ways choose the same answer.
 """
 
 import tempfile
@@ -55,12 +54,11 @@ def main() -> None:
         save_model(model, tokenizer, folder, {"stage": "base"})
         with served(model, tokenizer, Path(name) / "store.sqlite") as address:
             scorer = ModelScorer(model, tokenizer)
-            begun = ModelScorer(model, tokenizer, begin=True)
             theirs = harness(folder, 1, scorer.begin)
             ways: dict[str, tuple[Score, Score]] = {
                 "ours": (scorer.score, theirs),
                 "local-completions": (client(folder, address, scorer.begin), theirs),
-                "our client": (EndpointScorer(Endpoint(address, NAME)).score, begun.score),
+                "our client": (EndpointScorer(Endpoint(address, NAME)).score, theirs),
             }
             rows = {
                 task: {way: compared(*pair, groups) for way, pair in ways.items()} for task, groups in tasks.items()
