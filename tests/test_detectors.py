@@ -91,7 +91,7 @@ def test_what_misled_earlier_versions() -> None:
     assert DETECTORS["cut-off"].found(said("I liked it 8)")) is None
     short = said("Yes. It is really cool. I love Tarantino, he is the best of them all.", "Do you like Reservoir Dogs>")
     talk = [
-        {"role": "user", "content": "Have you seen any good movies of late?"},
+        {"role": "user", "content": "Have you seen any good movies lately?"},
         {"role": "assistant", "content": "A few."},
     ]
     assert DETECTORS["wrong-language"].found(replace(short, prompt=[*talk, *short.prompt])) is None

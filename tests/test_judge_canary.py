@@ -117,7 +117,7 @@ def test_a_share_is_between_none_and_all(share: float) -> None:
 
 
 def outcomes(liked: tuple[int, int], assigned: tuple[int, int], failed: tuple[int, int] = (0, 0)) -> CanaryOutcomes:
-    """Thirty rated conversations each, so many of them liked, and so many conversations, the first of them failed."""
+    """Thirty rated conversations in each arm, with given numbers of liked ones, of conversations and of failures."""
     good = tuple([True] * many + [False] * (30 - many) for many in liked)
     broken = tuple([True] * one + [False] * (many - one) for many, one in zip(assigned, failed, strict=True))
     return CanaryOutcomes((good[0], good[1]), (broken[0], broken[1]))

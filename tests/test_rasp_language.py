@@ -180,7 +180,7 @@ def test_statements_may_span_lines_and_share_one() -> None:
 
 
 def test_commands_stand_alone_on_a_line() -> None:
-    """They are told apart from statements, whose names they do not take."""
+    """Console commands are distinguished from statements, and do not reserve their names."""
     session = Session()
     assert session.text('set example "abc"\nexamples off\nselector examples on\nshow s-op example\nexit()') == [
         Command("set", None, '"abc"', "abc"),

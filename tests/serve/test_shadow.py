@@ -56,7 +56,7 @@ class Bench:
         return turns
 
     def sets(self, many: int) -> list[CandidateSet]:
-        """Return the sets, once there are so many."""
+        """Return the sets as soon as there are that many."""
         return wait(lambda: Candidates(self.store).sets("shadow"), lambda found: len(found) >= many)
 
 

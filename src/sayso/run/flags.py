@@ -1,6 +1,6 @@
 """Acts: let detectors look at the replies of a store, list and show what they flagged, and mark flags.
 
-`runs/flags/scans.json` keeps up to which message each version of a detector has looked; without it, a scan starts anew
+`runs/flags/scans.json` holds the last message that each version of a detector has seen; without it, a scan starts over
 and adds no flag twice.
 """
 
@@ -176,7 +176,7 @@ class _Scans:
         self._known: dict[str, Any] = read_object(path) if path.exists() else {}
 
     def due(self, detectors: "list[Detector]", last: int) -> "dict[int, list[Detector]]":
-        """Return the detectors by the message after which they look; one that looked beyond `last` starts anew."""
+        """Return the detectors by the message after which they look; one past `last` starts over."""
         found: dict[int, list[Detector]] = {}
         for one in detectors:
             after = self._known.get(self._store, {}).get(f"{one.name} {one.version}", 0)

@@ -28,7 +28,7 @@ from sayso.token.reasoning import Reasoning
 
 _log = logging.getLogger(__name__)
 Share = Literal["off", "sampled", "all"]
-SAMPLED = 10  # of so many conversations one is recorded
+SAMPLED = 10  # with `sampled`, one in this many conversations is recorded
 HELD = 1000  # replies in memory that are not stored yet; further ones are dropped
 AT_ONCE = 50  # replies per transaction
 NAME, ROUTE = 200, 32  # characters of a user's name and of a route that are stored

@@ -15,7 +15,7 @@ _ALL = (
     Detector("loop", "1", loop),
     Detector("cut-off", "1", cut_off),
     Detector("wrong-language", "1", wrong_language),
-    Detector("leaked-secret", "1", leaked_secret),
+    Detector("leaked-secret", "2", leaked_secret),
     Detector("harmless-refusal", "1", harmless_refusal),
     Detector("told-wrong", "1", told_wrong, late=True),
     Detector("broken-call", "1", broken_call),
