@@ -104,7 +104,7 @@ def test_a_key_is_sent_with_a_scheme_or_as_x_api_key(locked: TestClient, headers
 # Addresses and methods
 
 
-@pytest.mark.parametrize("path", ["/health/", "/ready//", "/v1/models/", "/tokenizer_info/", "/page.css/"])
+@pytest.mark.parametrize("path", ["/health/", "/ready//", "/v1/models/", "/tokenizer_info/", "/page/page.css/"])
 def test_a_trailing_slash_is_ignored(client: TestClient, path: str) -> None:
     """Without a redirect, which some clients do not follow."""
     response = client.get(path, follow_redirects=False)

@@ -17,11 +17,13 @@ from sayso.feedback.keys import Role
 from sayso.serve.envelope import headers_of, raw, send_json
 from sayso.serve.errors import error_body, in_format_of
 from sayso.serve.keyring import Admitted, Keyring
+from sayso.serve.page_files import page_files
 from sayso.serve.problems import clip
 
-PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
+PUBLIC = frozenset({*page_files(), "/health", "/ready"})
 ADMIN = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
-RATED = "/api/"  # the page's own routes, which show all conversations
+PAGE = "/api/"  # the page's own routes, which show all conversations
+PAGE_ADMIN = "/api/admin/"  # those that start acts and move aliases
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER_NAMES = re.compile(r"[\w, -]{0,2000}", re.ASCII)
 
@@ -95,12 +97,11 @@ class AccessMiddleware:
         if found is None and self.keyring.closed:
             text = "This server requires an API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'."
             return Refusal(401, text, "invalid_api_key")
-        if needed == "admin" and not self.keyring.has_admin:
-            text = (
-                "Adapters can be changed only with an admin key; start the server with --admin-key, or add a key with"
-            )
+        if needed == "admin" and not self.keyring.has_admin and (self.keyring.closed or scope["path"] in ADMIN):
+            what = "Adapters can be changed" if scope["path"] in ADMIN else "This can be done"
+            text = f"{what} only with an admin key; start the server with --admin-key, or add a key with"
             return Refusal(403, f"{text} 'sayso keys add NAME --role admin'.", "no_admin_key")
-        if found is None and needed == "admin":
+        if found is None and needed == "admin" and self.keyring.has_admin:
             return Refusal(401, "This route requires an admin key as 'Authorization: Bearer KEY'.", "invalid_api_key")
         return self._unless_in_turn(scope, found, needed) if found is not None else None
 
@@ -142,9 +143,9 @@ def role_needed(path: str) -> Role | None:
     """Return the role that the route of a path needs; None for those that are open to everybody."""
     if path in PUBLIC:
         return None
-    if path in ADMIN:
+    if path in ADMIN or path.startswith(PAGE_ADMIN):
         return "admin"
-    return "rater" if path.startswith(RATED) else "user"
+    return "rater" if path.startswith(PAGE) else "user"
 
 
 def keys_of(headers: Mapping[str, str]) -> Iterator[str]:

@@ -8,18 +8,20 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from importlib.resources import files
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso import __version__
+from sayso.feedback.changes import store_marks
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.serve.access import AccessMiddleware
 from sayso.serve.anthropic import anthropic_routes
+from sayso.serve.changes import Changes, change_routes
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
@@ -29,6 +31,7 @@ from sayso.serve.follow import Following
 from sayso.serve.keyring import Keyring
 from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, metrics_text
+from sayso.serve.page_files import add_page
 from sayso.serve.paths import PathAliases, names_under_v1
 from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
@@ -41,11 +44,6 @@ from sayso.serve.tokens import token_routes
 
 BODY_LIMIT = 2**20  # bytes: more than any context served from one machine
 QUEUE = 16
-PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-}
 
 
 def make_app(
@@ -111,6 +109,7 @@ def make_app(
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
+        change_routes(Changes(partial(store_marks, store), lambda: models.closing)),
     ]
     for router in routers:
         app.include_router(router)
@@ -137,15 +136,5 @@ def make_app(
     async def measured() -> Response:
         return Response(metrics_text([model.worker.metrics for model in models.every]), media_type=TYPE)
 
-    for path, (file, kind) in PAGE.items():
-        app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)
+    add_page(app)
     return app
-
-
-def _serve_file(file: str, kind: str):  # type: ignore[no-untyped-def]
-    body = (files("sayso.serve") / "page" / file).read_bytes()
-
-    async def serve() -> Response:
-        return Response(body, media_type=kind)
-
-    return serve

@@ -1,581 +1,62 @@
-// The page: chat, rate, correct, compare. Sends the user's actions to the server's /api and shows its responses.
-// A reply streams as plain text and is replaced by the server's safe HTML when it is complete.
+// The page's frame: which screen the address names, the list of screens, the drawer of a narrow window.
+//
+// The chat stays in the document while another screen is shown, so that a reply goes on. Every other screen is a module
+// `NAME.js` with `open(view, place, signal)`, which fills `view`; `signal` is aborted when the screen is left.
 
-const find = (selector, root = document) => root.querySelector(selector);
-const copyOf = (id) => find(`#t-${id}`).content.firstElementChild.cloneNode(true);
+import { begin, closeChat, openChat } from "./chat.js";
+import { find, icon, make } from "./dom.js";
+import { drawer } from "./drawer.js";
+import { addressOf, here } from "./place.js";
+import { Refused } from "./server.js";
 
-const state = {
-  model: null, // the response of GET /api/model
-  conversation: null, // the id of the open one, or null before its first message
-  view: 0, // counts opened views: a late response must not change a later view
-  lists: 0, // counts list requests, for the same reason
-  sending: false, // while a message is being sent
-  speaking: null, // {generation, controller} while a reply is being generated
-  retry: null, // what "Try again" does
-};
+// The screens in the order of the list: name in the address, title, icon.
+const SCREENS = [["chat", "Chat", "chat"]];
 
-/* The server */
+let shown = null; // {name, controller} of the open screen
 
-class Refused extends Error {
-  constructor(message, status) {
-    super(message);
-    this.status = status;
-  }
-}
-
-async function ask(method, path, body, signal) {
-  const headers = { "Content-Type": "application/json" };
-  const key = sessionStorage.getItem("sayso-key");
-  // A header holds bytes: encode as UTF-8, as other clients do.
-  if (key) headers.Authorization = `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}`;
-  let response;
-  try {
-    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refused("The server cannot be reached. Is 'sayso serve' running?", 0);
-  }
-  if (response.status === 401) {
-    await askForKey();
-    return ask(method, path, body, signal);
-  }
-  if (!response.ok) {
-    const told = await response.json().catch(() => null);
-    throw new Refused(told?.error?.message ?? `The server answered ${response.status}.`, response.status);
-  }
-  return response;
-}
-
-async function call(method, path, body) {
-  const response = await ask(method, path, body);
-  return response.status === 204 ? null : response.json();
-}
-
-// Show a dialog and return it when it has closed; its `returnValue` is the button's value, "" when it was dismissed.
-// It is made for this one question: the `close` event of an earlier one may still be pending.
-function question(id) {
-  const dialog = copyOf(id);
-  document.body.append(dialog);
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog);
-    });
-    dialog.showModal();
-  });
-}
-
-let keyAsked = null;
-function askForKey() {
-  keyAsked ??= question("key").then((dialog) => {
-    sessionStorage.setItem("sayso-key", find("#key-value", dialog).value);
-    keyAsked = null;
-  });
-  return keyAsked;
-}
-
-// The events of a stream as [name, data], however the bytes are split.
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    held += value;
-    for (let end; (end = held.indexOf("\n\n")) >= 0; held = held.slice(end + 2)) {
-      const lines = held.slice(0, end).split("\n");
-      const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
-      const data = lines.find((line) => line.startsWith("data: "))?.slice(6);
-      if (data) yield [name, JSON.parse(data)];
-    }
-  }
-}
-
-/* Settings */
-
-const keptSettings = () => JSON.parse(localStorage.getItem("sayso-settings") ?? "{}");
-
-function settings() {
-  const kept = keptSettings();
-  return Object.fromEntries(state.model.settings.map(({ name, max, default: value, type }) => {
-    const number = kept[name] ?? value;
-    return [name, type === "number" && max !== null ? Math.min(number, max) : number];
-  }));
-}
-
-// Show a control for each setting that the server declares for the page.
-function showSettings() {
-  const values = settings();
-  find("#controls").replaceChildren(...state.model.settings.map((setting) => {
-    const control = copyOf("control");
-    const [label, text, output, input, help] = ["label", "span", "output", "input", "p"].map((tag) => find(tag, control));
-    const { name, type, min, max, step } = setting;
-    Object.assign(input, { id: name, type, min, max: max ?? "", step, value: values[name] });
-    label.htmlFor = name;
-    text.textContent = setting.label;
-    if (type === "range") Object.assign(output, { htmlFor: name, value: values[name] });
-    else {
-      input.inputMode = Number.isInteger(step) ? "numeric" : "decimal";
-      output.remove();
-    }
-    if (setting.help) {
-      Object.assign(help, { id: `${name}-help`, textContent: setting.help });
-      input.setAttribute("aria-describedby", help.id);
-    } else help.remove();
-    return control;
-  }));
-}
-
-function keepSetting({ target }) {
-  if (!target.validity.valid) return;
-  const kept = { ...settings(), [target.id]: Number(target.value) };
-  localStorage.setItem("sayso-settings", JSON.stringify(kept));
-  const output = find("output", target.parentElement);
-  if (output) output.value = kept[target.id];
-}
-
-/* Display */
-
-function tell(text) {
-  find("#status").textContent = "";
-  requestAnimationFrame(() => (find("#status").textContent = text));
-}
-
-function showProblem(error, retry = null) {
-  const box = find("#problem");
-  find("p", box).textContent = error.message;
-  find("button", box).hidden = !retry;
-  state.retry = retry;
-  box.hidden = false;
-  toEnd();
-}
-
-function hideProblem() {
-  find("#problem").hidden = true;
-}
-
-// Do something that may fail; show the error in the page.
-async function attempt(act, retry = null) {
-  const { view } = state;
-  hideProblem();
-  try {
-    return await act();
-  } catch (error) {
-    const gone = error.status === 404;
-    if (view !== state.view) {
-      if (!gone) showProblem(error);
-    } else {
-      if (gone) lose();
-      showProblem(error, gone ? null : retry);
-    }
-    return null;
-  }
-}
-
-// The open conversation no longer exists: begin a new one.
-function lose() {
-  state.view += 1;
-  state.conversation = null;
-  history.replaceState(null, "", "/");
-  showTurns([]);
-}
-
-const nearEnd = () => find("#scroll").scrollHeight - find("#scroll").scrollTop - find("#scroll").clientHeight < 120;
-const toEnd = () => (find("#scroll").scrollTop = find("#scroll").scrollHeight);
-
-function showCount(count) {
-  const text = count === 0 ? "No ratings yet." : count === 1 ? "1 rating so far." : `${count} ratings so far.`;
-  const circle = find("#circle");
-  circle.innerHTML = "<b></b> <span>They become training data with <code>sayso gather</code>.</span>";
-  find("b", circle).textContent = text;
-  find("span", circle).hidden = count === 0;
-}
-
-async function showList() {
-  const asked = ++state.lists;
-  const list = await call("GET", "/api/conversations");
-  if (asked !== state.lists) return;
-  const entries = list.map(({ id, title }) => {
-    const entry = copyOf("entry");
-    const [open, remove] = entry.children;
-    open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
-    if (id === state.conversation) open.setAttribute("aria-current", "true");
-    open.addEventListener("click", () => go(id));
-    remove.setAttribute("aria-label", `Delete "${title}"`);
-    remove.addEventListener("click", () => forget(id));
-    return entry;
-  });
-  find("#list").replaceChildren(...entries);
-  find("#no-list").hidden = entries.length > 0;
-}
-
-function showTurns(turns) {
-  find("#thread").replaceChildren(...turns.map((turn) => (turn.role === "user" ? userTurn(turn) : replyTurn(turn))));
-  find("#empty").hidden = turns.length > 0;
-}
-
-function userTurn(turn) {
-  const article = copyOf("user");
-  find("p", article).textContent = turn.content;
-  article.dataset.id = turn.id;
-  return article;
-}
-
-function replyTurn(turn) {
-  const article = copyOf("reply");
-  const draw = (turn) => {
-    const [words, was] = article.querySelectorAll(".words");
-    words.innerHTML = turn.edit_html ?? turn.html; // made safe by the server
-    was.innerHTML = turn.html;
-    find(".was", article).hidden = turn.edit === null;
-    find(".up", article).setAttribute("aria-pressed", turn.thumb === 1);
-    find(".down", article).setAttribute("aria-pressed", turn.thumb === -1);
-    find(".note", article).textContent = note(turn);
-    article.dataset.id = turn.id;
-  };
-  const update = (next) => draw((turn = next));
-  const thumb = async (value) => {
-    const given = turn.thumb === value ? 0 : value;
-    const rated = await rate({ kind: "thumb", message_id: turn.id, value: given });
-    if (!rated) return;
-    update(rated);
-    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Rating removed.");
-  };
-  find(".up", article).addEventListener("click", () => thumb(1));
-  find(".down", article).addEventListener("click", () => thumb(-1));
-  find(".edit", article).addEventListener("click", () => correct(article, turn, update));
-  find(".again", article).addEventListener("click", () => another(article, turn));
-  find(".copy", article).addEventListener("click", () => copy(turn.answer, article));
-  draw(turn);
-  return article;
-}
-
-function note({ finish, tokens, seconds }) {
-  const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s`;
-  if (finish === "stopped") return `stopped, ${took}`;
-  return finish === "length" ? `cut off at the maximum length, ${took}` : took;
-}
-
-async function copy(text, article) {
-  try {
-    await navigator.clipboard.writeText(text);
-    find(".note", article).textContent = "copied";
-    tell("Copied.");
-  } catch {
-    showProblem(new Error("The browser did not allow copying; select the text and copy it by hand."));
-    return;
-  }
-  await call("POST", "/api/signals", { kind: "copied", message_id: Number(article.dataset.id) }).catch(() => {});
-}
-
-/* Conversations */
-
-async function go(id) {
-  const view = ++state.view;
-  await halt();
-  if (view !== state.view) return;
-  state.conversation = id;
-  history.replaceState(null, "", id === null ? "/" : `#${id}`);
+async function route() {
+  const place = here();
+  const entry = SCREENS.find(([name]) => name === place.screen);
+  shown?.controller.abort();
+  shown = { name: place.screen, controller: new AbortController() };
   drawer(false);
-  await attempt(
-    async () => {
-      await showList();
-      const turns = id === null ? [] : (await call("GET", `/api/conversations/${id}`)).turns;
-      if (view !== state.view) return;
-      showTurns(turns);
-      toEnd();
-      const last = turns.at(-1);
-      if (last?.role === "user") showProblem(new Error("This message has no reply yet."), () => speakTo(last.id));
-    },
-    () => go(state.conversation),
-  );
-  focusBox();
+  mark(place.screen);
+  const chat = place.screen === "chat";
+  document.body.dataset.screen = place.screen;
+  for (const [id, visible] of [["chat", chat], ["view", !chat], ["model", chat], ["tune", chat], ["title", !chat]]) find(`#${id}`).hidden = !visible;
+  if (chat) return openChat(Number(place.parts[0]) || null);
+  closeChat();
+  document.title = `sayso: ${entry?.[1] ?? "not found"}`;
+  find("#title").textContent = entry?.[1] ?? "Not found";
+  const view = make("div", { class: `screen ${place.screen}` });
+  find("#view").replaceChildren(view);
+  find("#view").scrollTop = 0;
+  if (!entry) return view.append(make("p", {}, `There is no screen “${place.screen}”. `, make("a", { href: addressOf("chat") }, "Go to the chat.")));
+  await fill(view, place, shown.controller.signal);
 }
 
-// Not on a touch screen, where it would bring up the keyboard.
-function focusBox() {
-  if (matchMedia("(pointer: fine)").matches) find("#say").focus();
-}
-
-async function forget(id) {
-  if ((await question("sure")).returnValue !== "yes") return;
-  await attempt(async () => {
-    if (id === state.conversation) await halt();
-    await call("DELETE", `/api/conversations/${id}`);
-    showCount((await call("GET", "/api/model")).ratings);
-    if (id === state.conversation) await go(null);
-    else await showList();
-  });
-}
-
-/* Chat */
-
-async function send() {
-  await begun;
-  const box = find("#say");
-  const content = box.value;
-  const { view } = state;
-  if (!state.model || state.speaking || state.sending || !content.trim()) return;
-  state.sending = true;
-  const said = await attempt(async () => {
-    const id = state.conversation ?? (await call("POST", "/api/conversations")).id;
-    if (view === state.view) state.conversation = id;
-    return call("POST", "/api/messages", { conversation_id: id, content });
-  }, send);
-  state.sending = false;
-  if (!said) return;
-  if (box.value === content) box.value = ""; // keep what was typed in the meantime
-  attempt(showList);
-  if (view !== state.view) return; // the reply is requested when its conversation is opened again
-  settle();
-  history.replaceState(null, "", `#${state.conversation}`);
-  find("#empty").hidden = true;
-  find("#thread").append(userTurn(said));
-  toEnd();
-  await speakTo(said.id);
-}
-
-// A comparison left open when the chat continues ends with the newer reply, which is the server's current one.
-function settle() {
-  for (const compare of document.querySelectorAll(".compare")) compare.settle?.();
-}
-
-async function speakTo(messageId) {
-  const article = replyTurnOnItsWay();
-  find("#thread").append(article);
-  const turn = await attempt(
-    () => speak(messageId, find(".words", article)),
-    () => {
-      article.remove();
-      return speakTo(messageId);
-    },
-  );
-  if (turn) article.replaceWith(replyTurn(turn));
-  else if (!find(".words", article).textContent) article.remove(); // text received before the failure stays
-  toEnd();
-}
-
-function replyTurnOnItsWay() {
-  const article = document.createElement("article");
-  article.className = "reply";
-  article.setAttribute("aria-label", "Reply");
-  article.append(Object.assign(document.createElement("div"), { className: "words" }));
-  return article;
-}
-
-// Stream a reply into an element; return the turn as the server stored it, or null if it is empty.
-async function speak(messageId, words) {
-  const speaking = { generation: null, controller: new AbortController() };
-  state.speaking = speaking;
-  busy(true);
-  words.classList.add("raw", "live");
+async function fill(view, place, signal) {
+  view.setAttribute("aria-busy", "true");
   try {
-    const wanted = { message_id: messageId, ...settings() };
-    const response = await ask("POST", "/api/replies", wanted, speaking.controller.signal);
-    for await (const [name, data] of events(response)) {
-      if (name === "start") started(speaking, data);
-      else if (name === "piece") append(words, data.text);
-      else if (name === "thought") append(find(".thought", words) ?? addThought(words), data.text);
-      else if (name === "error") throw new Refused(data.error.message, 500);
-      else if (name === "done") return data.turn;
-    }
-    throw new Refused("The reply was interrupted; the server may have stopped.", 0);
+    const screen = await import(`./${place.screen}.js`);
+    if (!signal.aborted) await screen.open(view, place, signal);
   } catch (error) {
-    if (error.name === "AbortError") return null;
-    throw error;
+    if (signal.aborted) return;
+    view.replaceChildren(make("div", { class: "problem", role: "alert" }, make("p", {}, error.message), make("button", { type: "button", onclick: route }, "Try again")));
+    if (!(error instanceof Refused)) throw error;
   } finally {
-    words.classList.remove("raw", "live");
-    if (state.speaking === speaking) state.speaking = null;
-    busy(false);
+    view.removeAttribute("aria-busy");
   }
 }
 
-function started(speaking, { generation, left_out }) {
-  speaking.generation = generation;
-  if (left_out) tell(`The conversation exceeds the model's context: its first ${left_out} messages are omitted.`);
-}
-
-function append(words, text) {
-  const follow = nearEnd();
-  words.append(text);
-  if (follow) toEnd();
-}
-
-// The reasoning before a reply is folded, as in the server's HTML.
-function addThought(words) {
-  const thought = copyOf("thought");
-  words.append(thought);
-  return thought;
-}
-
-// Stop the running reply, and wait until it has ended.
-async function halt() {
-  const { speaking } = state;
-  if (!speaking) return;
-  if (speaking.generation) await call("POST", "/api/stop", { generation: speaking.generation }).catch(() => speaking.controller.abort());
-  else speaking.controller.abort();
-  while (state.speaking === speaking) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-function busy(yes) {
-  find("#stop").hidden = !yes;
-  find("#send").hidden = yes;
-  find("#thread").setAttribute("aria-busy", yes);
-  for (const again of document.querySelectorAll(".again")) again.disabled = yes;
-  if (yes) tell("Generating a reply.");
-}
-
-/* Ratings */
-
-async function rate(rating) {
-  const rated = await attempt(() => call("POST", "/api/ratings", rating));
-  if (!rated) return null;
-  showCount(rated.ratings);
-  return rated.turn;
-}
-
-function correct(article, turn, update) {
-  if (find(".editor", article)) return find(".editor textarea", article).focus();
-  const form = copyOf("editor");
-  const box = find("textarea", form);
-  const close = () => {
-    form.remove();
-    find(".edit", article).focus();
-  };
-  box.value = turn.edit ?? turn.content;
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const rated = await rate({ kind: "edit", message_id: turn.id, text: box.value });
-    if (!rated) return;
-    update(rated);
-    tell(rated.edit === null ? "Correction removed." : "Correction saved.");
-    close();
-  });
-  form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      close();
-    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-  });
-  find(".plain", form).addEventListener("click", close);
-  article.append(form);
-  box.focus();
-  form.scrollIntoView({ block: "nearest" });
-}
-
-// Request another reply next to the existing one. Its side is random, so that a habit does not look like a preference.
-async function another(article, old) {
-  if (state.speaking) return;
-  const compare = copyOf("compare");
-  const [first, second] = [replySide("Earlier reply", old.edit_html ?? old.html), replySide("New reply", "")];
-  const sides = Math.random() < 0.5 ? [first, second] : [second, first];
-  find(".two", compare).append(...sides);
-  article.replaceWith(compare);
-  compare.scrollIntoView({ block: "nearest" });
-  const made = await attempt(
-    () => speak(old.parent_id, find(".words", second)),
-    () => another(document.querySelector(`.reply[data-id="${old.id}"]`), old),
-  );
-  const end = (turn) => {
-    const reply = replyTurn(turn);
-    compare.replaceWith(reply);
-    return reply;
-  };
-  if (!made || made.content === old.content) {
-    const reply = end(made ?? old);
-    if (made) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
-    return find(".again", reply).focus();
+function mark(name) {
+  for (const link of document.querySelectorAll("#screens a")) {
+    if (link.dataset.screen === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
-  find(".words", second).innerHTML = made.html;
-  compare.settle = () => end(made);
-  const choose = async (chosen, rejected, better) => {
-    const position = sides[0] === (chosen === old ? first : second) ? "left" : "right";
-    const turn = await rate({ kind: "choice", chosen_id: chosen.id, rejected_id: rejected.id, better, position });
-    if (!turn) return;
-    find(".up", end(turn)).focus();
-    tell(better ? "Noted: this reply is better." : "Noted: no preference.");
-  };
-  find(".choose", first).addEventListener("click", () => choose(old, made, true));
-  find(".choose", second).addEventListener("click", () => choose(made, old, true));
-  find(".neither", compare).addEventListener("click", () => choose(made, old, false));
-  for (const button of compare.querySelectorAll("button")) button.disabled = false;
-  compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
-  find(".choose", sides[0]).focus({ preventScroll: true });
-  tell("There are two replies. Which is better?");
 }
 
-function replySide(title, html) {
-  const side = copyOf("side");
-  find("h3", side).textContent = title;
-  find(".words", side).innerHTML = html; // made safe by the server
-  find(".choose", side).setAttribute("aria-label", `The ${title.toLowerCase()} is better`);
-  return side;
-}
-
-/* Layout */
-
-function drawer(open) {
-  document.body.classList.toggle("drawer", open);
-  find("#menu").setAttribute("aria-expanded", open);
-  find("main").inert = open;
-  if (open) find("#new").focus();
-}
-
-function listen() {
-  const on = (selector, kind, act) => find(selector).addEventListener(kind, act);
-  on("#composer", "submit", (event) => {
-    event.preventDefault();
-    send();
-  });
-  on("#say", "keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    send();
-  });
-  on("#stop", "click", () => halt().then(focusBox));
-  on("#new", "click", () => go(null));
-  on("#menu", "click", () => drawer(true));
-  on("#curtain", "click", () => drawer(false));
-  on("#problem button", "click", () => state.retry?.());
-  on("#tune", "click", async () => {
-    await begun;
-    if (!state.model) return; // the page already says that the server cannot be reached
-    showSettings();
-    find("#settings").showModal();
-  });
-  on("#settings", "input", keepSetting);
-  on("#defaults", "click", () => {
-    localStorage.removeItem("sayso-settings");
-    showSettings();
-  });
-  on("#ideas", "click", ({ target }) => {
-    if (!target.matches("button")) return;
-    find("#say").value = target.textContent;
-    send();
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || find("dialog[open]")) return;
-    if (document.body.classList.contains("drawer")) {
-      drawer(false);
-      find("#menu").focus();
-    } else halt();
-  });
-  window.addEventListener("hashchange", () => go(Number(location.hash.slice(1)) || null));
-}
-
-async function begin() {
-  listen();
-  const opened = await attempt(async () => {
-    state.model = await call("GET", "/api/model");
-    const { name, context, fingerprint, ratings } = state.model;
-    for (const place of document.querySelectorAll(".name")) place.textContent = name;
-    find("#model .quiet").textContent = `${context} tokens of context`;
-    find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
-    document.title = `sayso: ${name}`;
-    showCount(ratings);
-    return true;
-  }, () => location.reload());
-  if (opened) await go(Number(location.hash.slice(1)) || null);
-}
-
-const begun = begin();
+find("#screens").replaceChildren(...SCREENS.map(([name, title, symbol]) =>
+  make("li", {}, make("a", { href: addressOf(name), "data-screen": name }, icon(symbol), title))));
+window.addEventListener("hashchange", route);
+begin().then((known) => known && route());

@@ -1,151 +1,17 @@
-"""The page in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
+"""The chat in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-import torch
-import uvicorn
 
 from sayso.feedback.store import Generation, Store
-from sayso.model import ModelConfig, Transformer
-from sayso.reply import Replier
-from sayso.sample.runner import Chunk, Runner
-from sayso.serve.app import make_app
-from sayso.serve.listen import listen
-from sayso.token.train import train
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CONTEXT = 512
 Open = Callable[..., sync_api.Page]
-
-
-class Pace:
-    """Lets a model say its tokens freely, or only as many as it is given."""
-
-    def __init__(self) -> None:
-        self.free = threading.Event()
-        self.steps = threading.Semaphore(0)
-        self.free.set()
-
-    def wait(self) -> None:
-        """Wait for leave to say one more."""
-        if not self.free.is_set():
-            self.steps.acquire()
-
-    def give(self, tokens: int) -> None:
-        """Give leave for so many more."""
-        self.steps.release(tokens)
-
-    def let_go(self) -> None:
-        """Give leave for all that come."""
-        self.free.set()
-        self.steps.release()
-
-
-class AtPace:
-    """A runner that says letters only, at a pace."""
-
-    def __init__(self, runner: Runner, pace: Pace, letters: list[int]) -> None:
-        self.runner, self.pace, self.letters = runner, pace, letters
-
-    def hidden(self, chunks: Sequence[Chunk]) -> torch.Tensor:
-        """As the runner."""
-        return self.runner.hidden(chunks)
-
-    def head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """As the runner, after that."""
-        self.pace.wait()
-        logits = self.runner.head(hidden)
-        only = torch.full_like(logits, float("-inf"))
-        only[:, self.letters] = logits[:, self.letters]
-        return only
-
-
-@pytest.fixture
-def pace() -> Iterator[Pace]:
-    given = Pace()
-    yield given
-    given.let_go()
-
-
-@pytest.fixture
-def replier() -> Replier:
-    """A small random model."""
-    tokenizer = train("character", ["the cat sat on the mat"], 300)
-    config = ModelConfig(
-        vocab_size=tokenizer.vocab_size, layers=1, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64,
-        context=CONTEXT,
-    )  # fmt: skip
-    model = Transformer(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if not name.endswith("norm.weight"):
-                weight.normal_(std=0.25, generator=generator)
-    return Replier(model.eval(), tokenizer)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    kept = Store(tmp_path / "store.sqlite")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., str]]:
-    """Start the real application on a free port; gives its address."""
-    running = []
-
-    def start(**options: str) -> str:
-        listening = listen("127.0.0.1", 0)
-        app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
-        runners = app.state.models.main.worker.engine.runners
-        runners[""] = AtPace(runners[""], pace, replier.tokenizer.encode("thecatsaton"))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        running.append((server, thread, listening))
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    yield start
-    for server, thread, listening in running:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
-@pytest.fixture
-def visit(browser: sync_api.Browser, serve: Callable[..., str]) -> Iterator[Open]:
-    """Open the page in a fresh browser context; what the page complains of in the console fails the test.
-
-    But for answers that are errors, which the browser writes there by itself.
-    """
-    contexts: list[sync_api.BrowserContext] = []
-    complaints: list[str] = []
-
-    def complain(line: sync_api.ConsoleMessage) -> None:
-        if line.type in ("error", "warning") and not line.text.startswith("Failed to load resource"):
-            complaints.append(line.text)
-
-    def go(address: str | None = None, path: str = "/", **settings: object) -> sync_api.Page:
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 750}, **settings})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", complain)
-        page.goto((address or serve()) + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def set_length(page: sync_api.Page, tokens: int) -> None:
@@ -198,7 +64,7 @@ def test_a_talk_is_rated_corrected_and_compared(visit: Open, store: Store) -> No
     assert page.locator("#circle b").inner_text() == "3 ratings so far."
 
 
-def test_a_reply_streams_and_esc_stops_it(visit: Open, store: Store, pace: Pace) -> None:
+def test_a_reply_streams_and_esc_stops_it(visit: Open, store: Store, pace: Any) -> None:
     """Text grows while the reply is on its way; Esc ends it, and what was said stays and can be rated."""
     page = visit()
     set_length(page, 100)
@@ -234,7 +100,7 @@ def test_reasoning_is_folded(visit: Open, store: Store) -> None:
     asked = store.say(talk, "hello")
     made = Generation("tuned", "0123456789ab", {}, "stop", 3, 5, 0.1)
     store.reply(asked.id, "<think>\nHm, *so*.\n</think>\n\nHi.", [{"role": "user", "content": "hello"}], made)
-    page = visit(path=f"/#{talk}")
+    page = visit(path=f"/#/chat/{talk}")
     thought = page.locator(".reply > .words > .thought")
     assert page.locator(".reply > .words > p").inner_text() == "Hi."
     assert not thought.locator("em").is_visible()
@@ -426,7 +292,7 @@ def test_a_late_answer_does_not_replace_what_was_opened_after(visit: Open, store
     page.get_by_role("button", name="Settings").click()  # whatever the late answer does is done
     assert page.get_by_label("You said").all_inner_texts() == ["fast"]
     assert page.locator("#list [aria-current]").inner_text() == "fast"
-    assert page.url.endswith("#2")
+    assert page.url.endswith("#/chat/2")
 
 
 def test_an_error_is_said_in_the_page_and_the_talk_goes_on(visit: Open, store: Store) -> None:
@@ -462,7 +328,7 @@ def test_a_phone_has_room_for_all_of_it(visit: Open, scheme: str) -> None:
     page.get_by_role("button", name="The new reply is better").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert not page.get_by_role("button", name="New conversation").is_visible()
-    page.get_by_role("button", name="Conversations").click()
+    page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="New conversation").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="New conversation").wait_for(state="hidden")

@@ -1,0 +1,205 @@
+// A chart: series of points over one pair of axes, drawn as SVG. Its values are shown on hover and by keyboard (arrow keys,
+// Home, End), and stand in a table below it.
+
+import { axis, moment, number } from "./axis.js";
+import { make, tell } from "./dom.js";
+
+const NS = "http://www.w3.org/2000/svg";
+const TOP = 10, RIGHT = 14, BOTTOM = 28, DASHES = ["", "7 4", "2 4", "9 3 2 3"], COLORS = 6;
+const TABLE_ROWS = 1000;
+
+// Return a figure.
+//
+// `x`, `y`: {name, kind: "number" | "time", log, from, to, text(value)}; `series`: [{name, points: [[x, y, low, high]],
+// style: "line" | "dots" | "steps"}], each sorted by x, low and high are optional; `marks`: [{x, text}], vertical lines;
+// `pick(x)`: called on click and Enter with the x of the nearest point.
+export function chart({ title, x, y, series, marks = [], pick = null, height = 220 }) {
+  const svg = draw("svg", { tabindex: 0, role: "img", "aria-label": `${title}. Use the arrow keys to read its values.` });
+  const told = make("output", { class: "told quiet" });
+  const hidden = new Set();
+  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("h3", {}, title), told));
+  const plot = { svg, told, x, y, series, marks, hidden, height, width: 0, cursor: null, spots: null };
+  figure.append(make("div", { class: "plot" }, svg));
+  if (series.length > 1) figure.append(legend(plot));
+  figure.append(table(plot));
+  const size = new ResizeObserver(([entry]) => {
+    const width = Math.round(entry.contentRect.width);
+    if (width && width !== plot.width) {
+      plot.width = width;
+      render(plot);
+    }
+  });
+  size.observe(figure.querySelector(".plot"));
+  listen(plot, pick);
+  return figure;
+}
+
+function draw(tag, attributes, ...children) {
+  const element = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const visible = ({ series, hidden }) => series.filter((_, i) => !hidden.has(i));
+const textOf = (side, value) => (side.text ?? (side.kind === "time" ? moment : number))(value);
+const fits = (side, value) => Number.isFinite(value) && (!side.log || value > 0);
+
+// The x values of all points that are shown, sorted, each once.
+function places(plot) {
+  plot.spots ??= [...new Set(visible(plot).flatMap(({ points }) => points.map(([at]) => at)))].filter((at) => fits(plot.x, at)).sort((a, b) => a - b);
+  return plot.spots;
+}
+
+function render(plot) {
+  const { svg, x, y, marks, width, height } = plot;
+  const points = visible(plot).flatMap((one) => one.points).filter((point) => fits(x, point[0]) && fits(y, point[1]));
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("width", width);
+  svg.setAttribute("height", height);
+  if (!points.length) {
+    svg.replaceChildren(draw("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "Nothing to draw yet."));
+    plot.across = null;
+    return;
+  }
+  const heights = points.flatMap(([, value, low, high]) => [value, low, high]).filter((value) => fits(y, value));
+  const range = (side, values) => ({ low: side.from ?? least(values), high: side.to ?? most(values), kind: side.kind, log: side.log });
+  plot.up = axis({ ...range(y, heights), start: height - BOTTOM, end: TOP, count: 4 });
+  const left = 12 + 7 * Math.max(...plot.up.ticks.map(([, text]) => text.length));
+  plot.across = axis({ ...range(x, points.map(([at]) => at)), start: left, end: width - RIGHT, count: Math.max(2, Math.floor(width / 110)) });
+  const grid = plot.up.ticks.flatMap(([value, text]) => [
+    draw("path", { class: "grid", d: `M${left} ${plot.up.at(value)}H${width - RIGHT}` }),
+    draw("text", { x: left - 6, y: plot.up.at(value) + 4, "text-anchor": "end" }, text),
+  ]);
+  const foot = plot.across.ticks.filter(([value]) => plot.across.at(value) >= left - 1 && plot.across.at(value) <= width - RIGHT + 1)
+    .map(([value, text]) => draw("text", { x: Math.min(plot.across.at(value), width - 4 * text.length), y: height - 9, "text-anchor": "middle" }, text));
+  const lines = marks.filter((mark) => plot.across.at(mark.x) >= left && plot.across.at(mark.x) <= width - RIGHT)
+    .map((mark) => draw("path", { class: "mark", d: `M${plot.across.at(mark.x)} ${TOP}V${height - BOTTOM}` }, draw("title", {}, mark.text)));
+  const shapes = plot.series.flatMap((one, i) => (plot.hidden.has(i) ? [] : shape(plot, one, i, width)));
+  plot.pointer = draw("g", { class: "pointer" });
+  svg.replaceChildren(...grid, ...foot, ...lines, ...shapes, plot.pointer);
+  point(plot, null);
+}
+
+const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
+function shape(plot, { points, style = "line" }, i, width) {
+  const known = points.filter((point) => fits(plot.x, point[0]) && fits(plot.y, point[1]));
+  const at = (across, up) => `${plot.across.at(across).toFixed(1)} ${plot.up.at(up).toFixed(1)}`;
+  const few = style === "dots" ? known : thin(known, plot.across.at, width);
+  const kind = `s${i % COLORS}`, drawn = [];
+  const reach = few.filter((point) => fits(plot.y, point[2]) && fits(plot.y, point[3]));
+  if (reach.length && style === "dots") drawn.push(draw("path", { class: `whisker ${kind}`, d: reach.map((p) => `M${at(p[0], p[2])}L${at(p[0], p[3])}`).join("") }));
+  else if (reach.length > 1) drawn.push(draw("path", { class: `band ${kind}`, d: `M${[...reach.map((p) => at(p[0], p[2])), ...reach.toReversed().map((p) => at(p[0], p[3]))].join("L")}Z` }));
+  if (style !== "dots") {
+    const path = style === "steps" ? few.map((p, j) => (j ? `H${plot.across.at(p[0]).toFixed(1)}V${plot.up.at(p[1]).toFixed(1)}` : `M${at(p[0], p[1])}`)).join("") : `M${few.map((p) => at(p[0], p[1])).join("L")}`;
+    drawn.push(draw("path", { class: `line ${kind}`, d: path, "stroke-dasharray": DASHES[Math.floor(i / COLORS) % DASHES.length] }));
+  }
+  if (style === "dots" || few.length < 40) drawn.push(draw("path", { class: `dots ${kind}`, d: few.map((p) => `M${at(p[0], p[1])}h0`).join("") }));
+  return drawn;
+}
+
+// Keep the first, last, lowest and highest of the points in each pixel: what is drawn looks the same.
+function thin(points, at, width) {
+  if (points.length <= 4 * width) return points;
+  const kept = [];
+  for (let i = 0; i < points.length;) {
+    const pixel = Math.round(at(points[i][0]));
+    let [low, high, j] = [i, i, i];
+    for (; j < points.length && Math.round(at(points[j][0])) === pixel; j += 1) {
+      if (points[j][1] < points[low][1]) low = j;
+      if (points[j][1] > points[high][1]) high = j;
+    }
+    kept.push(...[...new Set([i, low, high, j - 1])].sort((a, b) => a - b).map((k) => points[k]));
+    i = j;
+  }
+  return kept;
+}
+
+function listen(plot, pick) {
+  const { svg } = plot;
+  svg.addEventListener("pointermove", (event) => {
+    if (plot.across) point(plot, nearest(places(plot), plot.across.of(event.clientX - svg.getBoundingClientRect().left)));
+  });
+  svg.addEventListener("pointerleave", () => point(plot, null));
+  svg.addEventListener("blur", () => point(plot, null));
+  svg.addEventListener("keydown", (event) => {
+    const spots = places(plot), now = plot.cursor === null ? -1 : spots.indexOf(plot.cursor);
+    const next = { ArrowRight: now + 1, ArrowLeft: now < 0 ? spots.length - 1 : now - 1, Home: 0, End: spots.length - 1 }[event.key];
+    if (event.key === "Enter" && pick && plot.cursor !== null) pick(plot.cursor);
+    if (next === undefined || !spots.length || !plot.across) return;
+    event.preventDefault();
+    point(plot, spots[Math.max(0, Math.min(spots.length - 1, next))]);
+    tell(plot.told.value);
+  });
+  if (!pick) return;
+  svg.classList.add("picked");
+  svg.addEventListener("click", () => plot.cursor !== null && pick(plot.cursor));
+}
+
+// The index-free nearest of sorted numbers, by bisection.
+function nearest(sorted, value) {
+  let [low, high] = [0, sorted.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle;
+    else high = middle;
+  }
+  return Math.abs(sorted[low] - value) <= Math.abs(sorted[high] - value) ? sorted[low] : sorted[high];
+}
+
+// The point of a series at an x, by bisection; undefined if it has none there.
+function pointAt({ points }, x) {
+  let [low, high] = [0, points.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (points[middle][0] < x) low = middle + 1;
+    else high = middle;
+  }
+  return points[low]?.[0] === x ? points[low] : undefined;
+}
+
+// Show the values at an x; null shows none.
+function point(plot, at) {
+  plot.cursor = at;
+  plot.pointer?.replaceChildren();
+  plot.told.value = "";
+  if (at === null || at === undefined || !plot.across) return;
+  const found = plot.series.map((one, i) => [one, i, plot.hidden.has(i) ? undefined : pointAt(one, at)]).filter(([, , spot]) => spot && fits(plot.y, spot[1]));
+  plot.pointer.append(draw("path", { class: "mark", d: `M${plot.across.at(at)} ${TOP}V${plot.height - BOTTOM}` }),
+    ...found.map(([, i, spot]) => draw("circle", { class: `s${i % COLORS}`, cx: plot.across.at(at), cy: plot.up.at(spot[1]), r: 4 })));
+  plot.told.value = `${textOf(plot.x, at)}: ${found.map(([one, , spot]) => `${plot.series.length > 1 ? `${one.name} ` : ""}${valueText(plot.y, spot)}`).join(", ")}`;
+}
+
+function valueText(y, [, value, low, high]) {
+  return textOf(y, value) + (Number.isFinite(low) && Number.isFinite(high) ? ` (${textOf(y, low)} to ${textOf(y, high)})` : "");
+}
+
+function legend(plot) {
+  const toggle = (i) => ({ currentTarget }) => {
+    if (!plot.hidden.delete(i)) plot.hidden.add(i);
+    currentTarget.setAttribute("aria-pressed", !plot.hidden.has(i));
+    plot.spots = null;
+    render(plot);
+  };
+  return make("div", { class: "legend", role: "group", "aria-label": "Series" }, plot.series.map((one, i) =>
+    make("button", { type: "button", "aria-pressed": "true", onclick: toggle(i) }, make("i", { class: `key s${i % COLORS}` }), one.name)));
+}
+
+function table(plot) {
+  const details = make("details", { class: "behind" }, make("summary", {}, "Table"));
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.children.length > 1) return;
+    const head = make("tr", {}, make("th", { scope: "col" }, plot.x.name), plot.series.map((one) => make("th", { scope: "col", class: "number" }, one.name || plot.y.name)));
+    const spots = places(plot), shown = spots.slice(0, TABLE_ROWS);
+    const rows = shown.map((at) => make("tr", {}, make("th", { scope: "row" }, textOf(plot.x, at)), plot.series.map((one) => {
+      const spot = pointAt(one, at);
+      return make("td", { class: "number" }, spot ? valueText(plot.y, spot) : "");
+    })));
+    const more = spots.length > shown.length ? make("p", { class: "quiet" }, `The first ${shown.length} of ${spots.length.toLocaleString("en")} rows.`) : null;
+    details.append(make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Values" }, make("table", {}, make("thead", {}, head), make("tbody", {}, rows))));
+    if (more) details.append(more);
+  }, { passive: true });
+  return details;
+}

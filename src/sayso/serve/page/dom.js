@@ -1,0 +1,47 @@
+// Elements: find, copy from a template, make. Text is always set as text; only the server's safe HTML is set as HTML.
+
+export const find = (selector, root = document) => root.querySelector(selector);
+export const copyOf = (id) => find(`#t-${id}`).content.firstElementChild.cloneNode(true);
+
+// Make an element: make("a", { href: "#/chat", class: "quiet", onclick: act }, "text", child, ...).
+// A property that is null, undefined or false is left out; children that are null or false too.
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && !name.startsWith("aria") && name !== "list") element[name] = value;
+    else element.setAttribute(name === "class" ? "class" : name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// Return an icon of index.html.
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+}
+
+// Say something to a screen reader.
+export function tell(text) {
+  find("#status").textContent = "";
+  requestAnimationFrame(() => (find("#status").textContent = text));
+}
+
+// Show a dialog and return it when it has closed; its `returnValue` is the button's value, "" when it was dismissed.
+// It is made for this one question: the `close` event of an earlier one may still be pending.
+export function question(dialog) {
+  document.body.append(dialog);
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog);
+    });
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,86 @@
+// Requests to the server: JSON calls, streams of events, files to save. A refusal is an error with the server's sentence.
+
+import { copyOf, find, make, question } from "./dom.js";
+
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export async function ask(method, path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const key = sessionStorage.getItem("sayso-key");
+  // A header holds bytes: encode as UTF-8, as other clients do.
+  if (key) headers.Authorization = `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}`;
+  let response;
+  try {
+    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server cannot be reached. Is 'sayso serve' running?", 0);
+  }
+  if (response.status === 401) {
+    await askForKey();
+    return ask(method, path, body, signal);
+  }
+  if (!response.ok) {
+    const told = await response.json().catch(() => null);
+    throw new Refused(told?.error?.message ?? `The server answered ${response.status}.`, response.status);
+  }
+  return response;
+}
+
+export async function call(method, path, body, signal) {
+  const response = await ask(method, path, body, signal);
+  return response.status === 204 ? null : response.json();
+}
+
+let keyAsked = null;
+function askForKey() {
+  keyAsked ??= question(copyOf("key")).then((dialog) => {
+    sessionStorage.setItem("sayso-key", find("#key-value", dialog).value);
+    keyAsked = null;
+  });
+  return keyAsked;
+}
+
+// The events of a stream as [name, data], however the bytes are split.
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    held += value;
+    for (let end; (end = held.indexOf("\n\n")) >= 0; held = held.slice(end + 2)) {
+      const lines = held.slice(0, end).split("\n");
+      const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
+      const data = lines.find((line) => line.startsWith("data: "))?.slice(6);
+      if (data) yield [name, JSON.parse(data)];
+    }
+  }
+}
+
+// Call `act` with the set of topics that changed, now and then, until `signal` is aborted; reconnects by itself.
+export async function follow(act, signal) {
+  while (!signal.aborted) {
+    try {
+      for await (const [name, topics] of events(await ask("GET", "/api/changes", undefined, signal))) {
+        if (name === "changed") act(new Set(topics));
+      }
+    } catch (error) {
+      if (error.name === "AbortError") return;
+    }
+    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+}
+
+// Save a response of the server, or text, as a file.
+export async function save(name, content) {
+  const blob = typeof content === "string" ? new Blob([content]) : await content.blob();
+  const address = URL.createObjectURL(blob);
+  make("a", { href: address, download: name }).click();
+  URL.revokeObjectURL(address);
+}

@@ -1,0 +1,103 @@
+"""The page's frame and its charts in a real browser: addresses, the list of screens, values by hover and keyboard."""
+
+from collections.abc import Callable
+
+import pytest
+
+from sayso.feedback.store import Store
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Open = Callable[..., sync_api.Page]
+
+DRAWN = """async ({points, ...options}) => {
+  const { chart } = await import("/page/chart.js");
+  const view = document.querySelector("#view");
+  document.body.dataset.screen = "drawn";
+  document.querySelector("#chat").hidden = true;
+  view.hidden = false;
+  window.picked = [];
+  const series = points.map((some, i) => ({ name: `series ${i + 1}`, points: some, ...options }));
+  view.replaceChildren(chart({ title: "Loss", x: { name: "step" }, y: { name: "loss", log: options.log }, series,
+    pick: (x) => window.picked.push(x) }));
+}"""
+
+
+def test_an_unknown_screen_is_named(visit: Open) -> None:
+    """With a way back to the chat, which is still there."""
+    page = visit(path="/#/nothing")
+    page.get_by_text("There is no screen “nothing”.").wait_for()
+    page.get_by_role("link", name="Go to the chat.").click()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    assert page.get_by_role("link", name="Chat").get_attribute("aria-current") == "page"
+
+
+def test_the_number_of_a_conversation_alone_opens_it(visit: Open, store: Store) -> None:
+    """As in addresses that the page made earlier; an unknown conversation is said to be missing."""
+    store.say(store.new_conversation().id, "hello there")
+    page = visit(path="/#1")
+    page.get_by_label("You said").get_by_text("hello there").wait_for()
+    page.goto(page.url.split("#")[0] + "#/chat/99")
+    page.get_by_role("alert").get_by_text("There is no conversation 99.").wait_for()
+
+
+def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> None:
+    """The value nearest to the pointer, one after the other by arrow keys, and all of them in the table."""
+    page = visit()
+    page.evaluate(DRAWN, {"points": [[[0, 4.0], [10, 2.0, 1.5, 2.5], [20, 1.0]], [[0, 5.0], [20, 3.0]]]})
+    plot = page.locator(".plot svg")
+    plot.locator(".line").first.wait_for()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.53, box["y"] + 40)
+    told = page.locator(".told")
+    assert told.inner_text() == "10: series 1 2 (1.5 to 2.5)"
+    plot.click(position={"x": box["width"] * 0.53, "y": 40})
+    plot.focus()
+    page.keyboard.press("Home")
+    assert told.inner_text() == "0: series 1 4, series 2 5"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert told.inner_text() == "20: series 1 1, series 2 3"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    assert page.evaluate("picked") == [10, 10]
+    page.get_by_role("button", name="series 1").click()
+    assert plot.locator(".line").count() == 1
+    page.get_by_text("Table").click()
+    rows = page.locator(".behind tr")
+    assert rows.all_inner_texts() == ["step\tseries 1\tseries 2", "0\t4\t5", "20\t1\t3"]
+
+
+def test_a_thinned_line_keeps_its_extremes(visit: Open) -> None:
+    """Of 20,000 points far fewer are drawn, and the one that sticks out is among them."""
+    page = visit()
+    points = [[x, 9.0 if x == 12_345 else 1 + x % 2] for x in range(20_000)]
+    page.evaluate(DRAWN, {"points": [points]})
+    line = page.locator(".plot .line")
+    line.wait_for()
+    drawn = (line.get_attribute("d") or "")[1:].split("L")
+    heights = [float(point.split()[1]) for point in drawn]
+    assert len(drawn) < 5_000
+    assert sum(height < min(heights) + 1 for height in heights) == 1
+
+
+def test_a_logarithmic_axis_leaves_out_what_it_cannot_show(visit: Open) -> None:
+    """Zero has no place on it; powers of ten are evenly spaced."""
+    page = visit()
+    page.evaluate(DRAWN, {"points": [[[1, 0.0], [2, 0.1], [3, 10.0], [4, 1000.0]]], "log": True})
+    line = page.locator(".plot .line")
+    line.wait_for()
+    heights = [float(point.split()[1]) for point in (line.get_attribute("d") or "")[1:].split("L")]
+    assert len(heights) == 3
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
+
+
+def test_charts_shut_no_one_out(visit: Open, accessibility_faults: Callable[[sync_api.Page], list[str]]) -> None:
+    """axe-core finds nothing, in light and dark, with the table open."""
+    page = visit()
+    page.evaluate(DRAWN, {"points": [[[0, 4.0], [10, 2.0]], [[0, 5.0], [20, 3.0]]]})
+    page.get_by_text("Table").click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert accessibility_faults(page) == []
