@@ -29,7 +29,8 @@ NEEDED: dict[Role, set[str]] = {
     },
     "rater": {
         "/api/model", "/api/conversations", "/api/conversations/1", "/api/messages", "/api/replies", "/api/stop",
-        "/api/ratings", "/api/signals", "/api/changes",
+        "/api/ratings", "/api/signals", "/api/changes", "/api/versions",
+        "/api/conversations/1/export",
     },
     "admin": {"/v1/load_lora_adapter", "/v1/unload_lora_adapter"},
 }  # fmt: skip

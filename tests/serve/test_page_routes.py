@@ -177,3 +177,39 @@ def test_a_reply_that_never_gets_room_is_in_the_log(
     text = "".join(data["text"] for name, data in lines(told) if name == "piece")
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
     assert f"The reply to message {said.id} was not stored. Its text: {text}" in caplog.text
+
+
+def test_a_message_has_versions_and_a_branch_is_chosen(client: TestClient, store: Store) -> None:
+    """Another version of the first message renames the conversation; a reply is corrected, not replaced."""
+    first, reply = talk(client, "hello")
+    other = client.post("/api/messages", json={"conversation_id": 1, "content": "good day", "replaces": first}).json()
+    assert (other["parent_id"], other["versions"]) == (None, [first, other["id"]])
+    assert [one["title"] for one in client.get("/api/conversations").json()] == ["good day"]
+    assert [one["id"] for one in client.get("/api/conversations/1").json()["turns"]] == [other["id"]]
+    back = client.post("/api/versions", json={"message_id": first}).json()
+    assert [one["id"] for one in back["turns"]] == [first, reply["id"]]
+    assert client.get("/api/conversations/1").json()["turns"] == back["turns"]
+    refused = client.post("/api/messages", json={"conversation_id": 1, "content": "no", "replaces": reply["id"]})
+    assert refused.status_code == 400
+    assert "Only a message of the user can be edited" in refused.json()["error"]["message"]
+    assert client.post("/api/versions", json={"message_id": 99}).status_code == 404
+
+
+def test_a_reply_of_an_unknown_model_is_refused(client: TestClient, store: Store) -> None:
+    """With the names of those that there are; the served one can be named."""
+    said = client.post("/api/messages", json={"conversation_id": client.post("/api/conversations").json()["id"],
+                                              "content": "hello"}).json()  # fmt: skip
+    assert client.get("/api/model").json()["models"] == ["tuned"]
+    refused = client.post("/api/replies", json={"message_id": said["id"], "model": "tunes"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    events = lines(client.post("/api/replies", json={"message_id": said["id"], "model": "tuned", "max_tokens": 4}).text)
+    assert events[0][1]["model"] == "tuned"
+    assert events[0][1]["prompt_tokens"] == events[-1][1]["turn"]["prompt_tokens"] > 0
+
+
+def test_the_export_of_nothing_is_not_found(client: TestClient) -> None:
+    """Neither form."""
+    for form in ("json", "markdown"):
+        assert client.get(f"/api/conversations/7/export?form={form}").status_code == 404
+    client.post("/api/conversations")
+    assert client.get("/api/conversations/1/export?form=html").status_code == 400

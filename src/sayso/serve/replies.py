@@ -12,9 +12,10 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
@@ -34,7 +35,7 @@ from sayso.serve.setting_fields import page_controls, settings_of, with_settings
 from sayso.serve.shadow import ShownReply
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Reader, ReplyTerms, check_least
-from sayso.serve.turns import Body, RowId, turns_of
+from sayso.serve.turns import TEXT_LIMIT, Body, RowId, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 from sayso.token.reasoning import Reasoning, reasoning_of
 
@@ -47,6 +48,10 @@ class ReplyBody(Body):
     """POST /api/replies: a reply to a message; a repeated request gives another one."""
 
     message_id: RowId
+    system: Annotated[str, Field(max_length=TEXT_LIMIT)] | None = None
+    """System message before the conversation."""
+    model: Annotated[str, Field(max_length=200)] | None = None
+    """A served model; default: the one whose turn it is."""
 
     def sampling(self, reader: Reader) -> Sampling:
         """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""
@@ -73,6 +78,8 @@ class ReplyInProgress:
     """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
     asker: Asker
+    model: str
+    """The name under which the reply is stored."""
     reasoning: Reasoning = "none"
     """Whether the reply begins with reasoning."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -158,7 +165,7 @@ class PageReplies:
         if end is None or (finish == "stopped" and not text):
             return None
         made = Generation(
-            running.served.name,
+            running.model,
             running.served.fingerprint,
             asdict(running.sampling),
             finish,
@@ -179,20 +186,30 @@ def reply_routes(replies: PageReplies) -> APIRouter:
     def model() -> dict[str, Any]:
         served = models.pick()
         facts = {"name": served.name, "fingerprint": served.fingerprint, "context": served.context}
-        return facts | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
+        names = dict.fromkeys(name for one in models.every for name in (one.name, *one.adapters))
+        return (
+            facts
+            | {"models": list(names)}
+            | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
+        )
 
     @router.post("/replies")
     async def reply(wanted: ReplyBody, request: Request) -> Response:
         message = await run_in_threadpool(store.message, wanted.message_id)
-        served = models.pick_by(str(message.conversation_id))
+        served = models.pick(wanted.model) if wanted.model else models.pick_by(str(message.conversation_id))
+        adapter = served.adapter(wanted.model)
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
+        if wanted.system and wanted.system.strip():
+            turns = [{"role": "system", "content": wanted.system}, *turns]
         sampling = await run_in_threadpool(wanted.sampling, served.reader)
         prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(served.chat_ids, prompt)
         reasoning = reasoning_of(served.replier.tokenizer, ids)
-        asker = await asker_of(request, served.name)
-        job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
-        running = ReplyInProgress(served, job, wanted.message_id, turns, left_out, sampling, asker, reasoning)
+        name = adapter or served.name
+        asker = await asker_of(request, name)
+        terms = ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning, adapter=adapter)
+        job = await served.speak([ids], terms)
+        running = ReplyInProgress(served, job, wanted.message_id, turns, left_out, sampling, asker, name, reasoning)
         replies.begin(running)
         return EventStream(_events(store, running), served.worker, job)
 
@@ -205,7 +222,9 @@ def reply_routes(replies: PageReplies) -> APIRouter:
 
 async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
     """Yield `start`, a `thought` or `piece` for each bit of text, then `done` with the turn or null, or `error`."""
-    yield event({"generation": running.name, "left_out": running.left_out}, "start")
+    size = len(running.job.choices[0].request.prompt)
+    start = {"generation": running.name, "left_out": running.left_out, "model": running.model, "prompt_tokens": size}
+    yield event(start, "start")
     parser = ReplyParser(reasoning=running.reasoning)
     while isinstance(piece := await running.events.get(), ChoicePiece):
         for bit in _bits(parser.push(piece.text)):

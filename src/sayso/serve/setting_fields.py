@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, create_model
 
-from sayso.base.ranges import LARGEST, Range
+from sayso.base.ranges import HUGE, LARGEST, Range
 from sayso.sample.settings import SamplingSettings, Setting, declared
 
 # Ranges of the HTTP API that differ from the declared ones: those of OpenAI, and -1 for off of vLLM and llama.cpp.
@@ -53,21 +53,27 @@ def _in_range(name: str, value: Any) -> Any:
 
 
 def page_controls(context: int, kind: type = SamplingSettings) -> list[dict[str, Any]]:
-    """Return the controls of the page in their order; a reply is at most as long as the context."""
-    return [
-        {
-            "name": setting.name,
-            "label": control.label,
-            "help": control.help,
-            "type": "number" if control.most is None else "range",
-            "min": setting.limits.least,
-            "max": context if setting.name == "max_tokens" else control.most,
-            "step": control.step,
-            "default": setting.default,
-        }
-        for setting in declared(kind)
-        if (control := setting.control) is not None
-    ]
+    """Return a control of the page for each setting in their order; a reply is at most as long as the context.
+
+    Those without a declared control are `more`: number boxes for people who know them.
+    """
+    return [_control(setting, context) for setting in declared(kind)]
+
+
+def _control(setting: Setting, context: int) -> dict[str, Any]:
+    control, limits = setting.control, setting.limits
+    most = control.most if control else limits.most if limits.most < HUGE else None
+    return {
+        "name": setting.name,
+        "label": control.label if control else setting.name.replace("_", " ").capitalize(),
+        "help": control.help if control else setting.help,
+        "type": "number" if control is None or control.most is None else "range",
+        "min": limits.least if limits.least > -HUGE else None,
+        "max": context if setting.name == "max_tokens" else most,
+        "step": control.step if control else 1 if setting.kind is int else "any",
+        "default": setting.default,
+        "more": control is None,
+    }
 
 
 def _default(name: str) -> Any:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sayso.feedback.branches import first_seconds, versions_of
 from sayso.feedback.ratings import Opinion
 from sayso.feedback.store import Store, StoredMessage
 from sayso.reply.reasoning import split_reasoning
@@ -21,9 +22,15 @@ class Body(BaseModel):
 
 
 def turns_of(store: Store, branch: list[StoredMessage]) -> list[dict[str, Any]]:
-    """Return messages in the form that the page shows: with safe HTML and their ratings."""
-    held = store.opinions([message.id for message in branch])
-    return [_turn(message, held.get(message.id, Opinion())) for message in branch]
+    """Return messages in the form that the page shows: with safe HTML, their ratings and the ids of all versions."""
+    ids = [message.id for message in branch]
+    held, versions, first = store.opinions(ids), versions_of(store, branch), first_seconds(store, ids)
+    turns = [_turn(message, held.get(message.id, Opinion())) for message in branch]
+    for turn in turns:
+        turn["versions"] = versions[turn["id"]]
+        if "html" in turn:
+            turn["first_seconds"] = first.get(turn["id"])
+    return turns
 
 
 def reply_html(text: str) -> str:
@@ -43,4 +50,5 @@ def _turn(message: StoredMessage, opinion: Opinion) -> dict[str, Any]:
     turn |= {"edit_html": reply_html(opinion.edit) if opinion.edit else None}
     turn |= {"answer": split_reasoning(opinion.edit or message.content)[1]}
     turn |= {"model": made.model, "finish": made.finish, "tokens": made.completion_tokens, "seconds": made.seconds}
+    turn["prompt_tokens"] = made.prompt_tokens
     return turn

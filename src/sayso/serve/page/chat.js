@@ -4,7 +4,9 @@
 import { copyOf, find, question, tell } from "./dom.js";
 import { drawer } from "./drawer.js";
 import { addressOf } from "./place.js";
-import { Refused, ask, call, events } from "./server.js";
+import { Refused, ask, call, events, follow, save } from "./server.js";
+import { beside, openSettings, settings, useModel } from "./settings.js";
+import { another, replyTurn, userTurn } from "./turn.js";
 
 let open = null; // whether the chat is the screen that is shown; null before it was for the first time
 const state = {
@@ -17,48 +19,8 @@ const state = {
   retry: null, // what "Try again" does
 };
 
-/* Settings */
-
-const keptSettings = () => JSON.parse(localStorage.getItem("sayso-settings") ?? "{}");
-
-function settings() {
-  const kept = keptSettings();
-  return Object.fromEntries(state.model.settings.map(({ name, max, default: value, type }) => {
-    const number = kept[name] ?? value;
-    return [name, type === "number" && max !== null ? Math.min(number, max) : number];
-  }));
-}
-
-// Show a control for each setting that the server declares for the page.
-function showSettings() {
-  const values = settings();
-  find("#controls").replaceChildren(...state.model.settings.map((setting) => {
-    const control = copyOf("control");
-    const [label, text, output, input, help] = ["label", "span", "output", "input", "p"].map((tag) => find(tag, control));
-    const { name, type, min, max, step } = setting;
-    Object.assign(input, { id: name, type, min, max: max ?? "", step, value: values[name] });
-    label.htmlFor = name;
-    text.textContent = setting.label;
-    if (type === "range") Object.assign(output, { htmlFor: name, value: values[name] });
-    else {
-      input.inputMode = Number.isInteger(step) ? "numeric" : "decimal";
-      output.remove();
-    }
-    if (setting.help) {
-      Object.assign(help, { id: `${name}-help`, textContent: setting.help });
-      input.setAttribute("aria-describedby", help.id);
-    } else help.remove();
-    return control;
-  }));
-}
-
-function keepSetting({ target }) {
-  if (!target.validity.valid) return;
-  const kept = { ...settings(), [target.id]: Number(target.value) };
-  localStorage.setItem("sayso-settings", JSON.stringify(kept));
-  const output = find("output", target.parentElement);
-  if (output) output.value = kept[target.id];
-}
+// What a turn can do with the chat.
+const chat = { attempt, rate, speak, resend, reveal, speaking: () => state.speaking !== null };
 
 /* Display */
 
@@ -114,7 +76,8 @@ function showCount(count) {
 
 async function showList() {
   const asked = ++state.lists;
-  const list = await call("GET", "/api/conversations");
+  const words = find("#search").value.trim();
+  const list = await call("GET", `/api/conversations${words ? `?search=${encodeURIComponent(words)}` : ""}`);
   if (asked !== state.lists) return;
   const entries = list.map(({ id, title }) => {
     const entry = copyOf("entry");
@@ -128,65 +91,20 @@ async function showList() {
   });
   find("#list").replaceChildren(...entries);
   find("#no-list").hidden = entries.length > 0;
+  find("#no-list").textContent = words ? "No conversation has these words." : "No conversations yet.";
 }
 
 function showTurns(turns) {
-  find("#thread").replaceChildren(...turns.map((turn) => (turn.role === "user" ? userTurn(turn) : replyTurn(turn))));
+  find("#thread").replaceChildren(...turns.map((turn) => (turn.role === "user" ? userTurn(turn, chat) : replyTurn(turn, chat))));
   find("#empty").hidden = turns.length > 0;
+  find("#export").hidden = turns.length === 0;
+  showSize(turns.findLast((turn) => turn.role === "assistant"));
 }
 
-function userTurn(turn) {
-  const article = copyOf("user");
-  find("p", article).textContent = turn.content;
-  article.dataset.id = turn.id;
-  return article;
-}
-
-function replyTurn(turn) {
-  const article = copyOf("reply");
-  const draw = (turn) => {
-    const [words, was] = article.querySelectorAll(".words");
-    words.innerHTML = turn.edit_html ?? turn.html; // made safe by the server
-    was.innerHTML = turn.html;
-    find(".was", article).hidden = turn.edit === null;
-    find(".up", article).setAttribute("aria-pressed", turn.thumb === 1);
-    find(".down", article).setAttribute("aria-pressed", turn.thumb === -1);
-    find(".note", article).textContent = note(turn);
-    article.dataset.id = turn.id;
-  };
-  const update = (next) => draw((turn = next));
-  const thumb = async (value) => {
-    const given = turn.thumb === value ? 0 : value;
-    const rated = await rate({ kind: "thumb", message_id: turn.id, value: given });
-    if (!rated) return;
-    update(rated);
-    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Rating removed.");
-  };
-  find(".up", article).addEventListener("click", () => thumb(1));
-  find(".down", article).addEventListener("click", () => thumb(-1));
-  find(".edit", article).addEventListener("click", () => correct(article, turn, update));
-  find(".again", article).addEventListener("click", () => another(article, turn));
-  find(".copy", article).addEventListener("click", () => copy(turn.answer, article));
-  draw(turn);
-  return article;
-}
-
-function note({ finish, tokens, seconds }) {
-  const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s`;
-  if (finish === "stopped") return `stopped, ${took}`;
-  return finish === "length" ? `cut off at the maximum length, ${took}` : took;
-}
-
-async function copy(text, article) {
-  try {
-    await navigator.clipboard.writeText(text);
-    find(".note", article).textContent = "copied";
-    tell("Copied.");
-  } catch {
-    showProblem(new Error("The browser did not allow copying; select the text and copy it by hand."));
-    return;
-  }
-  await call("POST", "/api/signals", { kind: "copied", message_id: Number(article.dataset.id) }).catch(() => {});
+// How much of the model's context the conversation takes, as of its last reply.
+function showSize(turn) {
+  const { context } = state.model;
+  find("#model .quiet").textContent = turn ? `${turn.prompt_tokens + turn.tokens} of ${context} tokens of context` : `${context} tokens of context`;
 }
 
 /* Conversations */
@@ -229,6 +147,21 @@ async function forget(id) {
   });
 }
 
+// Show the branch through another version of a message.
+async function reveal(id) {
+  if (state.speaking) return;
+  const shown = await attempt(() => call("POST", "/api/versions", { message_id: id }));
+  if (shown) showTurns(shown.turns);
+  if (shown) find(`[data-id="${id}"] .versions button:enabled`)?.focus();
+}
+
+async function exportTalk() {
+  const form = (await question(copyOf("export"))).returnValue;
+  if (!["markdown", "json"].includes(form)) return;
+  const name = `conversation-${state.conversation}.${form === "json" ? "json" : "md"}`;
+  await attempt(async () => save(name, await ask("GET", `/api/conversations/${state.conversation}/export?form=${form}`)));
+}
+
 /* Chat */
 
 async function send() {
@@ -251,9 +184,22 @@ async function send() {
   settle();
   show(state.conversation);
   find("#empty").hidden = true;
-  find("#thread").append(userTurn(said));
+  find("#thread").append(userTurn(said, chat));
   toEnd();
   await speakTo(said.id);
+}
+
+// Say another version of a message; it begins a branch of its own. Returns whether it was said.
+async function resend(turn, content) {
+  if (state.speaking || state.sending || !content.trim()) return false;
+  const said = await attempt(() => call("POST", "/api/messages", { conversation_id: state.conversation, content, replaces: turn.id }));
+  if (!said) return false;
+  const article = find(`.user[data-id="${turn.id}"]`);
+  while (article.nextSibling) article.nextSibling.remove();
+  article.replaceWith(userTurn(said, chat));
+  attempt(showList);
+  speakTo(said.id);
+  return true;
 }
 
 // A comparison left open when the chat continues ends with the newer reply, which is the server's current one.
@@ -271,8 +217,13 @@ async function speakTo(messageId) {
       return speakTo(messageId);
     },
   );
-  if (turn) article.replaceWith(replyTurn(turn));
-  else if (!find(".words", article).textContent) article.remove(); // text received before the failure stays
+  if (turn) {
+    const reply = replyTurn(turn, chat);
+    article.replaceWith(reply);
+    showSize(turn);
+    find("#export").hidden = false;
+    if (beside()) await another(reply, turn, chat, beside());
+  } else if (!find(".words", article).textContent) article.remove(); // text received before the failure stays
   toEnd();
 }
 
@@ -285,13 +236,13 @@ function replyTurnOnItsWay() {
 }
 
 // Stream a reply into an element; return the turn as the server stored it, or null if it is empty.
-async function speak(messageId, words) {
+async function speak(messageId, words, model = null) {
   const speaking = { generation: null, controller: new AbortController() };
   state.speaking = speaking;
   busy(true);
   words.classList.add("raw", "live");
   try {
-    const wanted = { message_id: messageId, ...settings() };
+    const wanted = { message_id: messageId, ...settings(), ...(model && { model }) };
     const response = await ask("POST", "/api/replies", wanted, speaking.controller.signal);
     for await (const [name, data] of events(response)) {
       if (name === "start") started(speaking, data);
@@ -355,84 +306,6 @@ async function rate(rating) {
   return rated.turn;
 }
 
-function correct(article, turn, update) {
-  if (find(".editor", article)) return find(".editor textarea", article).focus();
-  const form = copyOf("editor");
-  const box = find("textarea", form);
-  const close = () => {
-    form.remove();
-    find(".edit", article).focus();
-  };
-  box.value = turn.edit ?? turn.content;
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const rated = await rate({ kind: "edit", message_id: turn.id, text: box.value });
-    if (!rated) return;
-    update(rated);
-    tell(rated.edit === null ? "Correction removed." : "Correction saved.");
-    close();
-  });
-  form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      close();
-    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-  });
-  find(".plain", form).addEventListener("click", close);
-  article.append(form);
-  box.focus();
-  form.scrollIntoView({ block: "nearest" });
-}
-
-// Request another reply next to the existing one. Its side is random, so that a habit does not look like a preference.
-async function another(article, old) {
-  if (state.speaking) return;
-  const compare = copyOf("compare");
-  const [first, second] = [replySide("Earlier reply", old.edit_html ?? old.html), replySide("New reply", "")];
-  const sides = Math.random() < 0.5 ? [first, second] : [second, first];
-  find(".two", compare).append(...sides);
-  article.replaceWith(compare);
-  compare.scrollIntoView({ block: "nearest" });
-  const made = await attempt(
-    () => speak(old.parent_id, find(".words", second)),
-    () => another(document.querySelector(`.reply[data-id="${old.id}"]`), old),
-  );
-  const end = (turn) => {
-    const reply = replyTurn(turn);
-    compare.replaceWith(reply);
-    return reply;
-  };
-  if (!made || made.content === old.content) {
-    const reply = end(made ?? old);
-    if (made) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
-    return find(".again", reply).focus();
-  }
-  find(".words", second).innerHTML = made.html;
-  compare.settle = () => end(made);
-  const choose = async (chosen, rejected, better) => {
-    const position = sides[0] === (chosen === old ? first : second) ? "left" : "right";
-    const turn = await rate({ kind: "choice", chosen_id: chosen.id, rejected_id: rejected.id, better, position });
-    if (!turn) return;
-    find(".up", end(turn)).focus();
-    tell(better ? "Noted: this reply is better." : "Noted: no preference.");
-  };
-  find(".choose", first).addEventListener("click", () => choose(old, made, true));
-  find(".choose", second).addEventListener("click", () => choose(made, old, true));
-  find(".neither", compare).addEventListener("click", () => choose(made, old, false));
-  for (const button of compare.querySelectorAll("button")) button.disabled = false;
-  compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
-  find(".choose", sides[0]).focus({ preventScroll: true });
-  tell("There are two replies. Which is better?");
-}
-
-function replySide(title, html) {
-  const side = copyOf("side");
-  find("h3", side).textContent = title;
-  find(".words", side).innerHTML = html; // made safe by the server
-  find(".choose", side).setAttribute("aria-label", `The ${title.toLowerCase()} is better`);
-  return side;
-}
-
 /* The screen */
 
 function listen() {
@@ -451,15 +324,10 @@ function listen() {
   on("#problem button", "click", () => state.retry?.());
   on("#tune", "click", async () => {
     await begun;
-    if (!state.model) return; // the page already says that the server cannot be reached
-    showSettings();
-    find("#settings").showModal();
+    if (state.model) openSettings(); // without, the page already says that the server cannot be reached
   });
-  on("#settings", "input", keepSetting);
-  on("#defaults", "click", () => {
-    localStorage.removeItem("sayso-settings");
-    showSettings();
-  });
+  on("#export", "click", exportTalk);
+  on("#search", "input", () => attempt(showList));
   on("#ideas", "click", ({ target }) => {
     if (!target.matches("button")) return;
     find("#say").value = target.textContent;
@@ -474,14 +342,26 @@ function listen() {
 async function start() {
   listen();
   return attempt(async () => {
-    state.model = await call("GET", "/api/model");
-    const { name, context, fingerprint, ratings } = state.model;
-    for (const place of document.querySelectorAll(".name")) place.textContent = name;
-    find("#model .quiet").textContent = `${context} tokens of context`;
-    find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
-    showCount(ratings);
+    await learnModel();
+    follow(news, new AbortController().signal);
     return true;
   }, () => location.reload());
+}
+
+async function learnModel() {
+  state.model = await call("GET", "/api/model");
+  useModel(state.model);
+  const { name, fingerprint, ratings } = state.model;
+  for (const place of document.querySelectorAll(".name")) place.textContent = name;
+  find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
+  if (open) document.title = `sayso: ${name}`;
+  showCount(ratings);
+}
+
+// What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.
+async function news(topics) {
+  if (topics.has("aliases") || topics.has("ratings")) await learnModel().catch(() => {});
+  if (open && topics.has("messages") && !state.speaking) await showList().catch(() => {});
 }
 
 let begun = null;
@@ -491,6 +371,7 @@ export const begin = () => (begun ??= start());
 export async function openChat(id) {
   const again = open !== null && (id ?? state.conversation) === state.conversation;
   open = true;
+  if (state.conversation === null) showSize(null);
   document.title = `sayso: ${state.model.name}`;
   if (!again) return go(id);
   show(state.conversation);

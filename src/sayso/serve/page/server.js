@@ -63,18 +63,42 @@ export async function* events(response) {
   }
 }
 
-// Call `act` with the set of topics that changed, now and then, until `signal` is aborted; reconnects by itself.
+const EVERYTHING = { has: () => true };
+
+// Call `act` with the topics that changed, as a set, until `signal` is aborted. A hidden tab does not listen, and counts
+// everything as changed when it is shown again, as after a lost connection.
 export async function follow(act, signal) {
-  while (!signal.aborted) {
+  for (let again = false; !signal.aborted; again = true) {
+    await visible(signal);
+    const hidden = new AbortController();
+    const hide = () => document.hidden && hidden.abort();
+    document.addEventListener("visibilitychange", hide);
     try {
-      for await (const [name, topics] of events(await ask("GET", "/api/changes", undefined, signal))) {
-        if (name === "changed") act(new Set(topics));
+      const response = await ask("GET", "/api/changes", undefined, AbortSignal.any([signal, hidden.signal]));
+      if (again) act(EVERYTHING);
+      for await (const [name, topics] of events(response)) {
+        if (name === "changed" && topics.length) act(new Set(topics));
       }
-    } catch (error) {
-      if (error.name === "AbortError") return;
+    } catch {
+      // the connection was lost or given up: begin again
+    } finally {
+      document.removeEventListener("visibilitychange", hide);
     }
-    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 2000));
+    if (!signal.aborted && !hidden.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 2000));
   }
+}
+
+function visible(signal) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look);
+    look();
+  });
 }
 
 // Save a response of the server, or text, as a file.

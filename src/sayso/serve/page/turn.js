@@ -1,0 +1,190 @@
+// One turn of the chat as an element: the user's message, which can be edited, and the reply, which can be rated,
+// corrected, compared with another one, and copied.
+//
+// `chat` is what the chat can do: attempt(act, retry), rate(rating) -> turn, speak(messageId, element, model) -> turn,
+// resend(turn, text), reveal(id), speaking() -> whether a reply is on its way.
+
+import { number } from "./axis.js";
+import { copyOf, find, make, tell } from "./dom.js";
+import { call } from "./server.js";
+
+export function userTurn(turn, chat) {
+  const article = copyOf("user");
+  find("p", article).textContent = turn.content;
+  article.dataset.id = turn.id;
+  const button = find(".edit", article);
+  const edit = () => editor(article, "Edited message", turn.content, button, (text) => chat.resend(turn, text));
+  button.addEventListener("click", edit);
+  find(".tools", article).append(...versions(turn, chat));
+  return article;
+}
+
+// The buttons that lead to the other versions of a message.
+function versions({ id, versions: ids }, chat) {
+  if (!ids || ids.length < 2) return [];
+  const place = ids.indexOf(id);
+  const step = (to, name, text) => make("button", { type: "button", class: "icon", "aria-label": name, title: name, disabled: !ids[to], onclick: () => chat.reveal(ids[to]) }, text);
+  return [make("span", { class: "versions", role: "group", "aria-label": "Versions" },
+    step(place - 1, "Previous version", "‹"), make("span", {}, `${place + 1} of ${ids.length}`), step(place + 1, "Next version", "›"))];
+}
+
+export function replyTurn(turn, chat) {
+  const article = copyOf("reply");
+  const draw = (turn) => {
+    const [words, was] = article.querySelectorAll(".words");
+    words.innerHTML = turn.edit_html ?? turn.html; // made safe by the server
+    was.innerHTML = turn.html;
+    find(".was", article).hidden = turn.edit === null;
+    find(".up", article).setAttribute("aria-pressed", turn.thumb === 1);
+    find(".down", article).setAttribute("aria-pressed", turn.thumb === -1);
+    find(".note", article).textContent = note(turn);
+    find(".note", article).title = REASONS[turn.finish] ?? "";
+    article.querySelectorAll(".words pre").forEach(copyable);
+    article.dataset.id = turn.id;
+  };
+  const update = (next) => draw((turn = next));
+  const thumb = async (value) => {
+    const given = turn.thumb === value ? 0 : value;
+    const rated = await chat.rate({ kind: "thumb", message_id: turn.id, value: given });
+    if (!rated) return;
+    update(rated);
+    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Rating removed.");
+  };
+  find(".up", article).addEventListener("click", () => thumb(1));
+  find(".down", article).addEventListener("click", () => thumb(-1));
+  find(".edit", article).addEventListener("click", () => correct(article, turn, update, chat));
+  find(".again", article).addEventListener("click", () => another(article, turn, chat));
+  find(".copy", article).addEventListener("click", () => copy(turn.answer, article, chat));
+  find(".note", article).before(...versions(turn, chat));
+  draw(turn);
+  return article;
+}
+
+const REASONS = {
+  stop: "The model ended its reply by itself.",
+  length: "The reply reached its maximum length, or the end of the model's context.",
+  stopped: "You stopped the reply.",
+};
+
+// How long a reply is, how fast it came, and why it ended if not by itself.
+function note({ finish, tokens, seconds, first_seconds: first }) {
+  const rate = first !== null && first !== undefined && tokens > 1 && seconds > first ? ` (${number((tokens - 1) / (seconds - first))}/s, first after ${first.toFixed(1)} s)` : "";
+  const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s${rate}`;
+  if (finish === "stopped") return `stopped, ${took}`;
+  return finish === "length" ? `cut off at the maximum length, ${took}` : took;
+}
+
+// Put a button that copies it on a block of code.
+function copyable(block) {
+  const button = make("button", { type: "button", class: "plain", "aria-label": "Copy this code" }, "Copy");
+  const box = make("div", { class: "code" });
+  block.tabIndex = 0; // it may scroll
+  block.replaceWith(box);
+  box.append(block, button);
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(block.textContent).catch(() => null);
+    tell("Copied.");
+  });
+}
+
+async function copy(text, article, chat) {
+  const copied = await chat.attempt(async () => {
+    await navigator.clipboard.writeText(text).catch(() => {
+      throw new Error("The browser did not allow copying; select the text and copy it by hand.");
+    });
+    return true;
+  });
+  if (!copied) return;
+  find(".note", article).textContent = "copied";
+  tell("Copied.");
+  await call("POST", "/api/signals", { kind: "copied", message_id: Number(article.dataset.id) }).catch(() => {});
+}
+
+// Let a text be edited below an article; `save` returns whether it was kept.
+function editor(article, label, text, opener, save) {
+  if (find(".editor", article)) return find(".editor textarea", article).focus();
+  const form = copyOf("editor");
+  const box = find("textarea", form);
+  const close = () => {
+    form.remove();
+    opener.focus();
+  };
+  find("span", form).textContent = label;
+  box.value = text;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (await save(box.value)) close();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      close();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  find(".plain", form).addEventListener("click", close);
+  article.append(form);
+  box.focus();
+  form.scrollIntoView({ block: "nearest" });
+}
+
+function correct(article, turn, update, chat) {
+  editor(article, "Corrected reply", turn.edit ?? turn.content, find(".edit", article), async (text) => {
+    const rated = await chat.rate({ kind: "edit", message_id: turn.id, text });
+    if (!rated) return false;
+    update(rated);
+    tell(rated.edit === null ? "Correction removed." : "Correction saved.");
+    return true;
+  });
+}
+
+// Request another reply, of the same or another model, next to the existing one. Its side is random, so that a habit does not look like a preference.
+export async function another(article, old, chat, model = null) {
+  if (chat.speaking()) return;
+  const compare = copyOf("compare");
+  const [first, second] = [replySide("Earlier reply", old.edit_html ?? old.html), replySide("New reply", "")];
+  const sides = Math.random() < 0.5 ? [first, second] : [second, first];
+  find(".two", compare).append(...sides);
+  article.replaceWith(compare);
+  compare.scrollIntoView({ block: "nearest" });
+  const made = await chat.attempt(
+    () => chat.speak(old.parent_id, find(".words", second), model),
+    () => another(document.querySelector(`.reply[data-id="${old.id}"]`), old, chat, model),
+  );
+  const end = (turn) => {
+    const reply = replyTurn(turn, chat);
+    compare.replaceWith(reply);
+    return reply;
+  };
+  if (!made || made.content === old.content) {
+    const reply = end(made ?? old);
+    if (made) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
+    return find(".again", reply).focus();
+  }
+  find(".words", second).innerHTML = made.html;
+  compare.settle = () => end(made);
+  const choose = async (chosen, rejected, better) => {
+    const position = sides[0] === (chosen === old ? first : second) ? "left" : "right";
+    const turn = await chat.rate({ kind: "choice", chosen_id: chosen.id, rejected_id: rejected.id, better, position });
+    if (!turn) return;
+    const reply = end(turn);
+    if (old.model !== made.model) find(".note", reply).textContent = `${turn.model}, not ${(turn.id === old.id ? made : old).model}; ${note(turn)}`;
+    find(".up", reply).focus();
+    tell(better ? "Noted: this reply is better." : "Noted: no preference.");
+  };
+  find(".choose", first).addEventListener("click", () => choose(old, made, true));
+  find(".choose", second).addEventListener("click", () => choose(made, old, true));
+  find(".neither", compare).addEventListener("click", () => choose(made, old, false));
+  for (const button of compare.querySelectorAll("button")) button.disabled = false;
+  compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
+  find(".choose", sides[0]).focus({ preventScroll: true });
+  tell("There are two replies. Which is better?");
+}
+
+function replySide(title, html) {
+  const side = copyOf("side");
+  find("h3", side).textContent = title;
+  find(".words", side).innerHTML = html; // made safe by the server
+  find(".choose", side).setAttribute("aria-label", `The ${title.toLowerCase()} is better`);
+  return side;
+}
+
