@@ -30,8 +30,8 @@ def test_an_edited_message_begins_a_branch_and_both_can_be_walked(visit: Open, s
     page.get_by_role("button", name="Edit and send again").first.click()
     page.get_by_label("Edited message").fill("other words")
     page.get_by_role("button", name="Save").click()
+    page.get_by_label("You said").get_by_text("other words").wait_for()
     page.locator(".reply .tools").wait_for()
-    page.locator(".reply").filter(has_text="first reply").wait_for(state="detached")
     assert page.get_by_label("You said").all_inner_texts() == ["other words"]
     assert store.branch(talk)[0].content == "other words"
     assert page.locator("#list .open").all_inner_texts() == ["other words"]
@@ -89,6 +89,7 @@ def test_conversations_are_found_by_the_words_in_them(visit: Open, store: Store)
     told(store, "about dogs", "They bark.")
     page = visit()
     titles = page.locator("#list .open")
+    titles.nth(1).wait_for()
     page.get_by_label("Search conversations").fill("PURR cats")
     page.locator("#list .open", has_text="about dogs").wait_for(state="detached")
     assert titles.all_inner_texts() == ["about cats"]
@@ -144,3 +145,17 @@ def test_another_tab_sees_what_happened_here(visit: Open, store: Store) -> None:
     store.thumb(store.branch(talk)[1].id, 1)
     page.locator("#list .open", has_text="from elsewhere").wait_for()
     page.get_by_text("1 rating so far.").wait_for()
+
+
+def test_a_long_list_goes_on_as_one_scrolls(visit: Open, store: Store) -> None:
+    """Each conversation once, latest first, also those that are not shown at first."""
+    for number in range(430):
+        store.say(store.new_conversation().id, f"talk {number}")
+    page = visit()
+    titles = page.locator("#list .open")
+    titles.nth(199).wait_for(state="attached")
+    assert titles.count() == 200
+    for count in (400, 430):
+        page.evaluate("document.querySelector('#past').scrollTo(0, 1e6)")
+        titles.nth(count - 1).wait_for(state="attached")
+    assert titles.all_text_contents() == [f"talk {number}" for number in reversed(range(430))]

@@ -16,6 +16,7 @@ from sayso.feedback.database import open_engine
 from sayso.feedback.migrations import MIGRATIONS, Migration
 from sayso.feedback.prompts import chain, keep_prompt, prompt_of, turns_by_id
 from sayso.feedback.ratings import MOST_POINTS, SOMEONE, Opinion, Rater, Rating, checked, read_opinions, read_ratings
+from sayso.feedback.search import conversation_query
 from sayso.feedback.signals import Signal, SignalKind, note_regenerated, note_signal, read_signals
 from sayso.feedback.storable import storable
 from sayso.feedback.tables import conversations, messages, now, ratings, turns
@@ -91,13 +92,13 @@ class Store:
             made = connection.execute(conversations.insert().values(row).returning(conversations.c.id)).scalar_one()
         return StoredConversation(made, "", at, at)
 
-    def conversations(self, limit: int = 200) -> list[StoredConversation]:
-        """Return the latest conversations that have a message, newest first."""
-        query = sql.select(*(conversations.c[name] for name in ("id", "title", "created_at", "updated_at")))
-        query = query.where(conversations.c.head_id.is_not(None))
-        query = query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
+    def conversations(self, limit: int = 200, text: str = "", after: int | None = None) -> list[StoredConversation]:
+        """Return the latest conversations of the page that have a message for each word of `text`, newest first.
+
+        `after` is the id of the last one of the list before.
+        """
         with self.engine.begin() as connection:
-            return [StoredConversation(*row) for row in connection.execute(query)]
+            return [StoredConversation(*row) for row in connection.execute(conversation_query(text, after, limit))]
 
     def delete(self, conversation_id: int) -> None:
         """Delete a conversation with its messages and ratings permanently."""

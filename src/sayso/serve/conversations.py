@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query, Request, Response
 
 from sayso.base.errors import FieldError
 from sayso.feedback.branches import revise, show_version
-from sayso.feedback.search import find_conversations
 from sayso.feedback.store import Store, StoredConversation
 from sayso.feedback.transcript import as_json, as_markdown
 from sayso.serve.encode import to_json
@@ -34,8 +33,10 @@ def conversation_routes(store: Store) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/conversations")
-    def conversations(search: Annotated[str, Query(max_length=200)] = "") -> list[StoredConversation]:
-        return find_conversations(store, search) if search.strip() else store.conversations()
+    def conversations(
+        search: Annotated[str, Query(max_length=200)] = "", after: Annotated[int | None, Query(ge=1, lt=2**31)] = None
+    ) -> list[StoredConversation]:
+        return store.conversations(text=search, after=after)
 
     @router.post("/conversations", status_code=201)
     def new_conversation(request: Request) -> StoredConversation:

@@ -13,6 +13,7 @@ const state = {
   model: null, // the response of GET /api/model
   conversation: null, // the id of the open one, or null before its first message
   view: 0, // counts opened views: a late response must not change a later view
+  more: false, // whether older conversations can be added to the list
   lists: 0, // counts list requests, for the same reason
   sending: false, // while a message is being sent
   speaking: null, // {generation, controller} while a reply is being generated
@@ -74,24 +75,45 @@ function showCount(count) {
   find("span", circle).hidden = count === 0;
 }
 
+const LISTED = 200; // conversations that the server returns at once
+
+async function listed(after = null) {
+  const query = new URLSearchParams({ search: find("#search").value.trim(), ...(after && { after }) });
+  return call("GET", `/api/conversations?${query}`);
+}
+
 async function showList() {
   const asked = ++state.lists;
-  const words = find("#search").value.trim();
-  const list = await call("GET", `/api/conversations${words ? `?search=${encodeURIComponent(words)}` : ""}`);
+  const list = await listed();
   if (asked !== state.lists) return;
-  const entries = list.map(({ id, title }) => {
-    const entry = copyOf("entry");
-    const [open, remove] = entry.children;
-    open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
-    if (id === state.conversation) open.setAttribute("aria-current", "true");
-    open.addEventListener("click", () => go(id));
-    remove.setAttribute("aria-label", `Delete "${title}"`);
-    remove.addEventListener("click", () => forget(id));
-    return entry;
-  });
-  find("#list").replaceChildren(...entries);
-  find("#no-list").hidden = entries.length > 0;
-  find("#no-list").textContent = words ? "No conversation has these words." : "No conversations yet.";
+  find("#list").replaceChildren(...list.map(entryOf));
+  find("#no-list").hidden = list.length > 0;
+  find("#no-list").textContent = find("#search").value.trim() ? "No conversation has these words." : "No conversations yet.";
+  state.more = list.length === LISTED;
+}
+
+// Add older conversations when the end of the list comes near.
+async function showMore() {
+  const box = find("#past");
+  if (!state.more || box.scrollHeight - box.scrollTop > 3 * box.clientHeight) return;
+  state.more = false;
+  const asked = state.lists;
+  const list = await listed(find("#list").lastElementChild.dataset.id);
+  if (asked !== state.lists) return;
+  find("#list").append(...list.map(entryOf));
+  state.more = list.length === LISTED;
+}
+
+function entryOf({ id, title }) {
+  const entry = copyOf("entry");
+  const [open, remove] = entry.children;
+  entry.dataset.id = id;
+  open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
+  if (id === state.conversation) open.setAttribute("aria-current", "true");
+  open.addEventListener("click", () => go(id));
+  remove.setAttribute("aria-label", `Delete "${title}"`);
+  remove.addEventListener("click", () => forget(id));
+  return entry;
 }
 
 function showTurns(turns) {
@@ -328,6 +350,7 @@ function listen() {
   });
   on("#export", "click", exportTalk);
   on("#search", "input", () => attempt(showList));
+  on("#past", "scroll", () => attempt(showMore));
   on("#ideas", "click", ({ target }) => {
     if (!target.matches("button")) return;
     find("#say").value = target.textContent;
