@@ -1,6 +1,7 @@
 """The page's frame and its charts in a real browser: addresses, the list of screens, values by hover and keyboard."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,13 @@ DRAWN = """async ({points, ...options}) => {
   view.replaceChildren(chart({ title: "Loss", x: { name: "step" }, y: { name: "loss", log: options.log }, series,
     pick: (x) => window.picked.push(x) }));
 }"""
+
+
+def draw(page: sync_api.Page, **options: Any) -> None:
+    """Draw a chart where the screens are, once the page has opened its first one."""
+    page.get_by_role("heading", name="Say something.").wait_for()
+    page.evaluate(DRAWN, options)
+    page.locator(".plot .line").first.wait_for()
 
 
 def test_an_unknown_screen_is_named(visit: Open) -> None:
@@ -43,7 +51,7 @@ def test_the_number_of_a_conversation_alone_opens_it(visit: Open, store: Store) 
 def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> None:
     """The value nearest to the pointer, one after the other by arrow keys, and all of them in the table."""
     page = visit()
-    page.evaluate(DRAWN, {"points": [[[0, 4.0], [10, 2.0, 1.5, 2.5], [20, 1.0]], [[0, 5.0], [20, 3.0]]]})
+    draw(page, points=[[[0, 4.0], [10, 2.0, 1.5, 2.5], [20, 1.0]], [[0, 5.0], [20, 3.0]]])
     plot = page.locator(".plot svg")
     plot.locator(".line").first.wait_for()
     box = plot.bounding_box()
@@ -73,7 +81,7 @@ def test_a_thinned_line_keeps_its_extremes(visit: Open) -> None:
     """Of 20,000 points far fewer are drawn, and the one that sticks out is among them."""
     page = visit()
     points = [[x, 9.0 if x == 12_345 else 1 + x % 2] for x in range(20_000)]
-    page.evaluate(DRAWN, {"points": [points]})
+    draw(page, points=[points])
     line = page.locator(".plot .line")
     line.wait_for()
     drawn = (line.get_attribute("d") or "")[1:].split("L")
@@ -85,7 +93,7 @@ def test_a_thinned_line_keeps_its_extremes(visit: Open) -> None:
 def test_a_logarithmic_axis_leaves_out_what_it_cannot_show(visit: Open) -> None:
     """Zero has no place on it; powers of ten are evenly spaced."""
     page = visit()
-    page.evaluate(DRAWN, {"points": [[[1, 0.0], [2, 0.1], [3, 10.0], [4, 1000.0]]], "log": True})
+    draw(page, points=[[[1, 0.0], [2, 0.1], [3, 10.0], [4, 1000.0]]], log=True)
     line = page.locator(".plot .line")
     line.wait_for()
     heights = [float(point.split()[1]) for point in (line.get_attribute("d") or "")[1:].split("L")]
@@ -96,7 +104,7 @@ def test_a_logarithmic_axis_leaves_out_what_it_cannot_show(visit: Open) -> None:
 def test_charts_shut_no_one_out(visit: Open, accessibility_faults: Callable[[sync_api.Page], list[str]]) -> None:
     """axe-core finds nothing, in light and dark, with the table open."""
     page = visit()
-    page.evaluate(DRAWN, {"points": [[[0, 4.0], [10, 2.0]], [[0, 5.0], [20, 3.0]]]})
+    draw(page, points=[[[0, 4.0], [10, 2.0]], [[0, 5.0], [20, 3.0]]])
     page.get_by_text("Table").click()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
