@@ -17,7 +17,7 @@ export function chart({ title, x, y, series, marks = [], pick = null, height = 2
   const svg = draw("svg", { tabindex: 0, role: "img", "aria-label": `${title}. Use the arrow keys to read its values.` });
   const told = make("output", { class: "told quiet" });
   const hidden = new Set();
-  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("h3", {}, title), told));
+  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("b", {}, title), told));
   const plot = { svg, told, x, y, series, marks, hidden, height, width: 0, cursor: null, spots: null };
   figure.append(make("div", { class: "plot" }, svg));
   if (series.length > 1) figure.append(legend(plot));
