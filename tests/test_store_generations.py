@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
+from sayso.feedback.branches import revise
 from sayso.feedback.gather import gather
 from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.ratings import Opinion, Rater
@@ -207,6 +208,64 @@ def test_what_a_client_changed_is_a_signal(store: Store) -> None:
     assert [(one.message_id, one.kind) for one in store.signals([first, second])] == [(second, "edited on")]
     unknown = [*SAID, {"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}]
     kept.record([recorded("x", key="k9", prompt=unknown)])  # whose reply was not recorded
+
+
+def test_an_objection_of_the_next_message_is_a_signal(store: Store) -> None:
+    """About the reply that it follows in the tree; an ordinary message, or one that follows no reply, is none."""
+    talk, replies = store.new_conversation().id, list[int]()
+    for text in (
+        "You are wrong.",
+        "No, that is wrong.",
+        "Was the fox red?",
+        "No, that is wrong. It was.",
+        "Thank you!",
+    ):
+        said = store.say(talk, text)
+        if replies or text.endswith("?"):
+            replies.append(store.reply(said.id, "It was grey.", store.prompt(said.id), MADE).id)
+    found = store.signals(range(1, 20))
+    assert [(one.message_id, one.kind, one.detail) for one in found] == [(replies[0], "complained", "that is wrong")]
+    store.say(talk, "You misunderstood the question.")
+    for text in ("That is wrong.", "That is incorrect."):
+        revise(store, said.id, text)  # "Thank you!"
+    assert [one.message_id for one in store.signals(range(1, 20))] == [replies[0], replies[2], replies[1]]
+    assert store.ratings() == []
+
+
+def test_an_objection_in_a_later_request_of_the_api_is_a_signal(store: Store) -> None:
+    """Once, about the shown reply whose text the request repeats; without it, or to another text, it is none."""
+    kept = Generations(store)
+    first, shown, _ = kept.record([recorded("Grey"), recorded("Blue"), recorded("Blue", route="shadow")])
+    objecting: list[dict[str, Any]] = [{"role": "user", "content": "No, that’s wrong."}]
+
+    def continued(*turns: dict[str, Any], key: str = "k1") -> None:
+        kept.record([recorded("And?", key=key, prompt=[*SAID, *turns])])
+
+    blue = {"role": "assistant", "content": "Blue"}
+    for _ in range(2):  # the same prompt again says nothing new
+        continued(blue, *objecting)
+    later = [{"role": "assistant", "content": "And?"}, {"role": "user", "content": "Thanks"}]
+    continued(blue, *objecting, *later)
+    continued({"role": "assistant", "content": "Green"}, *objecting)
+    continued(blue, *objecting, key="of another conversation")
+    found = store.signals(range(1, 20))
+    assert [(one.message_id, one.kind, one.detail) for one in found] == [
+        (shown, "complained", "that's wrong"),
+        (shown, "edited on", None),
+    ]
+    assert first != shown
+    [calling] = kept.record([recorded("<tool_call>", key="with tools")])
+    called = {"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}]}
+    continued(called, {"role": "tool", "content": "that is wrong"}, key="with tools")
+    assert store.signals([calling]) == [], "a tool is no user"
+
+
+def test_an_objection_before_the_last_turn_is_a_signal(store: Store) -> None:
+    """The client asks to continue a reply that it has begun, so the last turn of its prompt is no user's."""
+    [reply] = Generations(store).record([recorded("Blue")])
+    turns = [{"role": "assistant", "content": "Blue"}, {"role": "user", "content": "Wrong."}]
+    Generations(store).record([recorded("sorry", prompt=[*SAID, *turns, {"role": "assistant", "content": "I am "}])])
+    assert [(one.message_id, one.kind) for one in store.signals([reply])] == [(reply, "complained")]
 
 
 def test_signals_are_about_replies(store: Store) -> None:

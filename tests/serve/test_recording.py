@@ -152,6 +152,28 @@ def test_the_pages_replies_have_traces(replier: Replier, tmp_path: Path) -> None
     )
 
 
+def test_an_objection_is_a_signal_on_the_page_and_in_the_api(replier: Replier, tmp_path: Path) -> None:
+    """About the reply before it, as soon as the user's next turn comes."""
+    objection = "No, that is wrong."
+    with recording(replier, tmp_path / "store.sqlite", record="all") as (client, recorded):
+        body = {"messages": CHAT, "max_tokens": 4}
+        said = client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]
+        more = [*CHAT, said, {"role": "user", "content": objection}]
+        assert client.post("/v1/chat/completions", json=body | {"messages": more}).status_code == 200
+        talk = client.post("/api/conversations").json()["id"]
+        for text in ("the cat", objection):
+            asked = client.post("/api/messages", json={"conversation_id": talk, "content": text}).json()["id"]
+            client.post("/api/replies", json={"message_id": asked, "max_tokens": 4})
+    by_talk: dict[int, list[int]] = {}
+    for reply, _ in recorded():
+        by_talk.setdefault(reply.conversation_id, []).append(reply.id)
+    with closing(Store(tmp_path / "store.sqlite")) as store:
+        signals = store.signals([one for ids in by_talk.values() for one in ids])
+    found = {one.message_id: (one.kind, one.detail) for one in signals}
+    assert [len(ids) for ids in by_talk.values()] == [2, 2]
+    assert found == {ids[0]: ("complained", "that is wrong") for ids in by_talk.values()}
+
+
 def test_a_store_that_fails_breaks_no_reply(replier: Replier, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The reply is the same; what was not recorded is counted in the log."""
     path = tmp_path / "store.sqlite"

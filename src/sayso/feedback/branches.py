@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
+from sayso.feedback.signals import note_complained
 from sayso.feedback.storable import storable
 from sayso.feedback.store import Store, StoredMessage, title_of
 from sayso.feedback.tables import conversations, generations, messages, now
@@ -57,6 +58,7 @@ def show_version(store: Store, message_id: int) -> list[StoredMessage]:
 def revise(store: Store, message_id: int, content: str) -> StoredMessage:
     """Add another version of a user's message and make it current; a first message also renames the conversation.
 
+    If it objects to the reply before it, that is a signal about the reply, as for a new message.
     Raises `UserError` for a reply, which is corrected by a rating, and `MissingError` for an unknown message.
     """
     message = store.message(message_id)
@@ -70,6 +72,8 @@ def revise(store: Store, message_id: int, content: str) -> StoredMessage:
         changed: dict[str, Any] = {"head_id": made, "updated_at": at}
         if message.parent_id is None:
             changed["title"] = title_of(content)
+        else:
+            note_complained(connection, message.parent_id, content)
         connection.execute(conversations.update().where(conversations.c.id == message.conversation_id).values(changed))
     return store.message(made)
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from sayso.feedback.prompts import keep_prompt
-from sayso.feedback.signals import note_edited_on
+from sayso.feedback.signals import note_continued
 from sayso.feedback.storable import storable
 from sayso.feedback.store import Generation, Store, title_of
 from sayso.feedback.tables import conversations, messages, now, turns
@@ -59,8 +59,8 @@ def _record(connection: sql.Connection, reply: RecordedReply) -> int:
     row |= {name: getattr(reply.generation, name) for name in Generation.__dataclass_fields__}
     before = connection.scalar(sql.select(sql.func.max(turns.c.id)).where(turns.c.conversation_id == talk)) or 0
     last = keep_prompt(connection, talk, reply.prompt)
-    if last > before:  # a prompt that is asked again was looked at
-        note_edited_on(connection, last)
+    if last > before:  # a prompt that is asked again says nothing new
+        note_continued(connection, talk, before)
     row |= {"prompt_id": last, "left_out": 0, "created_at": now()}
     made: int = connection.execute(messages.insert().values(row).returning(messages.c.id)).scalar_one()
     keep_trace(connection, talk, made, reply.trace)

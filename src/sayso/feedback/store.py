@@ -17,7 +17,14 @@ from sayso.feedback.migrations import MIGRATIONS, Migration
 from sayso.feedback.prompts import chain, keep_prompt, prompt_of, turns_by_id
 from sayso.feedback.ratings import MOST_POINTS, SOMEONE, Opinion, Rater, Rating, checked, read_opinions, read_ratings
 from sayso.feedback.search import conversation_query
-from sayso.feedback.signals import Signal, SignalKind, note_regenerated, note_signal, read_signals
+from sayso.feedback.signals import (
+    Signal,
+    SignalKind,
+    note_complained,
+    note_regenerated,
+    note_signal,
+    read_signals,
+)
 from sayso.feedback.storable import storable
 from sayso.feedback.tables import conversations, messages, now, ratings, turns
 from sayso.feedback.traces import Trace, keep_trace
@@ -116,13 +123,18 @@ class Store:
     # -- messages ------------------------------------------------------------------------------------------------
 
     def say(self, conversation_id: int, content: str) -> StoredMessage:
-        """Add a user's message to the end of the current branch; the first message becomes the title."""
+        """Add a user's message to the end of the current branch; the first message becomes the title.
+
+        If it objects to the reply before it, that is a signal about the reply.
+        """
         with self._writes.begin() as connection:
             head = _head(connection, conversation_id)
             content = storable(content)
             if head is None:
                 update = conversations.update().where(conversations.c.id == conversation_id)
                 connection.execute(update.values(title=title_of(content)))
+            else:
+                note_complained(connection, head, content)
             row = {"conversation_id": conversation_id, "parent_id": head, "role": "user", "content": content}
             return _add(connection, row)
 

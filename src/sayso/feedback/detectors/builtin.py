@@ -17,7 +17,7 @@ _ALL = (
     Detector("wrong-language", "1", wrong_language),
     Detector("leaked-secret", "2", leaked_secret),
     Detector("harmless-refusal", "1", harmless_refusal),
-    Detector("told-wrong", "1", told_wrong, late=True),
+    Detector("told-wrong", "2", told_wrong, late=True),
     Detector("broken-call", "1", broken_call),
     Detector("evasive-question", "1", evasive_question),
 )

@@ -27,7 +27,7 @@ _COMPLAINS = re.compile(
             r"get it)\b",
             r"\bnot what i (?:\w+ )?(?:asked|meant|wanted|said)\b",
             r"\bi (?:didn't|did not|never) (?:ask|say|mean|want) (?:for |about )?(?:that|this|it)\b",
-            r"\bi (?:asked|said|told)\b[^.?!]*,? not\b",
+            r"\bi (?:asked|said|told)\b[^.?!]{0,200},? not\b",
             r"\b(?:doesn't|does not|makes no|make no|don't make any|doesn't make any) (?:make )?(?:any )?sense\b",
             rf"^(?:no|nope|nah|hm+|wait|sorry|but|well|uh|oh)?[\s,.!-]*(?:no,? )?{_VERY}{_WRONG}(?: answer)?(?: "
             rf"again)?\s*[.!,;:-]",
@@ -53,11 +53,16 @@ _ASKS = re.compile(
 )
 
 
-def told_wrong(reply: Reply) -> str | None:
-    """Return the words of the next turn that say that a reply was wrong or missed the question."""
-    text = (reply.next or "").replace("’", "'")
-    for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
+def objection(text: str) -> str | None:
+    """Return the words of a user's turn that say that the reply before it was wrong or missed the question."""
+    for sentence in re.split(r"(?<=[.!?])\s+|\n+", text.replace("’", "'")):
         sentence = sentence.strip()
         if not _ASKS.match(sentence) and not _NOT.search(sentence) and (found := _COMPLAINS.search(sentence)):
-            return f"the user said '{found[0].strip()[:60]}'"
+            return found[0].strip()[:60]
     return None
+
+
+def told_wrong(reply: Reply) -> str | None:
+    """Return that the next turn says that a reply was wrong or missed the question."""
+    words = objection(reply.next or "")
+    return None if words is None else f"the user said '{words}'"
