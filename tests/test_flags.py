@@ -1,7 +1,8 @@
-"""Flags: scans of a store, triage from the command line, and evaluation cases made of confirmed flags."""
+"""Flags: scans of a store, triage from the command line, and evaluation cases of confirmed flags; on both databases."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from sayso.run.flags import ListFlags, MarkFlags, ScanFlags, ShowFlag, list_flag
 
 MADE = Generation("tuned", "f" * 12, {}, "stop", 3, 2, 0.1)
 LOOP = "Well, " + "no more " * 9
+Where = dict[str, Any]
 OWN = "def says_so(reply):\n    return 'so' in reply.text and 'says so'\n"
 
 
@@ -29,8 +31,14 @@ def life(tmp_path: Path) -> Life:
 
 
 @pytest.fixture
-def store(life: Life) -> Store:
-    return Store(life.store)
+def where(life: Life, store_address: str) -> Where:
+    """The options that name the life, and a store of its own in each kind of database."""
+    return {"life": life.root, "store": store_address}
+
+
+def command(where: Where, *words: str) -> int:
+    """Run an action of `sayso flags` on that store; return its status."""
+    return run(["flags", *words, "--life", str(where["life"]), "--store", where["store"]])
 
 
 def talk(store: Store, *turns: str) -> list[int]:
@@ -44,24 +52,24 @@ def talk(store: Store, *turns: str) -> list[int]:
     return found
 
 
-def open_flags(life: Life) -> list[tuple[str, str]]:
-    return sorted((one["detector"], one["detail"]) for one in list_flags(ListFlags(life=life.root)))
+def open_flags(where: Where) -> list[tuple[str, str]]:
+    return sorted((one["detector"], one["detail"]) for one in list_flags(ListFlags(**where)))
 
 
-def test_a_scan_flags_each_reply_once(life: Life, store: Store) -> None:
+def test_a_scan_flags_each_reply_once(where: Where, store: Store) -> None:
     """And looks only at what is new."""
     talk(store, "Who was it?", "It was the baker.", "Where was he?", "")
     talk(store, "Tell me more, please", LOOP)
-    assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1, "loop": 1}
-    assert open_flags(life) == [("empty", "no text"), ("loop", "repeats 'no more'")]
-    assert scan_flags(ScanFlags(life=life.root)) == {}
-    (life.run("flags") / "scans.json").unlink()
-    assert scan_flags(ScanFlags(life=life.root)) == {}, "no flag is made twice"
+    assert scan_flags(ScanFlags(**where)) == {"empty": 1, "loop": 1}
+    assert open_flags(where) == [("empty", "no text"), ("loop", "repeats 'no more'")]
+    assert scan_flags(ScanFlags(**where)) == {}
+    (Life(where["life"]).run("flags") / "scans.json").unlink()
+    assert scan_flags(ScanFlags(**where)) == {}, "no flag is made twice"
     talk(store, "And now?", "")
-    assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1}
+    assert scan_flags(ScanFlags(**where)) == {"empty": 1}
 
 
-def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: Store) -> None:
+def test_what_a_detector_has_seen_it_does_not_look_at_again(where: Where, store: Store) -> None:
     """A new version sees everything, and the others nothing."""
     seen = list[str]()
 
@@ -72,12 +80,12 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: S
         from sayso.run.flags import _Scans
 
         flags, own = Flags(store), [Detector(name, version, finds)]
-        scans = _Scans(life.root / "scans.json", "life")
+        scans = _Scans(where["life"] / "scans.json", "life")
         for after, those in scans.due(own, flags.last_message()).items():
             for upto, *_ in flags.scan(those, after):
                 scans.done(those, upto)
 
-    life.root.mkdir(exist_ok=True)
+    where["life"].mkdir()
     talk(store, "a", "A", "b", "B")
     scan("1")
     scan("1")
@@ -90,16 +98,16 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: S
     assert len(seen) == 9
 
 
-def test_a_complaint_of_the_next_turn_is_seen_though_the_reply_is_old(life: Life, store: Store) -> None:
+def test_a_complaint_of_the_next_turn_is_seen_though_the_reply_is_old(where: Where, store: Store) -> None:
     [reply] = talk(store, "Which colour was the fox?", "The fox was red.")
-    assert scan_flags(ScanFlags(life=life.root)) == {}
+    assert scan_flags(ScanFlags(**where)) == {}
     store.say(store.message(reply).conversation_id, "No, that is wrong.")
-    assert scan_flags(ScanFlags(life=life.root)) == {"told-wrong": 1}
-    [flag] = list_flags(ListFlags(life=life.root))
-    assert show_flag(ShowFlag(flag["id"], life=life.root))["next"] == "No, that is wrong."
+    assert scan_flags(ScanFlags(**where)) == {"told-wrong": 1}
+    [flag] = list_flags(ListFlags(**where))
+    assert show_flag(ShowFlag(flag["id"], **where))["next"] == "No, that is wrong."
 
 
-def test_a_complaint_in_a_later_request_of_the_api_is_seen(life: Life, store: Store) -> None:
+def test_a_complaint_in_a_later_request_of_the_api_is_seen(where: Where, store: Store) -> None:
     """There, a reply is no node of a tree, but its words are in the prompt of the next request."""
     turns = [{"role": "user", "content": "Who?"}]
     with store.engine.execution_options(writes=True).begin() as connection:
@@ -111,50 +119,49 @@ def test_a_complaint_in_a_later_request_of_the_api_is_seen(life: Life, store: St
             reply = {"conversation_id": number, "role": "assistant", "content": text, "created_at": now()}
             connection.execute(messages.insert().values({**reply, "prompt_id": prompt, "left_out": 0, **made}))
             turns += [{"role": "assistant", "content": text}, {"role": "user", "content": "That's wrong."}]
-    assert scan_flags(ScanFlags(life=life.root)) == {"told-wrong": 1}
-    [flag] = list_flags(ListFlags(life=life.root))
-    assert show_flag(ShowFlag(flag["id"], life=life.root))["reply"] == "The baker."
+    assert scan_flags(ScanFlags(**where)) == {"told-wrong": 1}
+    [flag] = list_flags(ListFlags(**where))
+    assert show_flag(ShowFlag(flag["id"], **where))["reply"] == "The baker."
 
 
 def test_a_detector_of_ones_own_scans(
-    life: Life, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    where: Where, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own.py").write_text(OWN)
     talk(store, "Why?", "I think so.")
-    where = ["--life", str(life.root)]
-    assert run(["flags", "scan", "--detector", f"{tmp_path}/own.py:says_so", *where]) == 0
+    assert command(where, "scan", "--detector", f"{tmp_path}/own.py:says_so") == 0
     assert "Looked at 1 new replies and made 1 new flags (1 by says_so)." in capsys.readouterr().out
-    assert run(["flags", "list", *where]) == 0
+    assert command(where, "list") == 0
     assert "says so" in capsys.readouterr().out
-    assert run(["flags", "show", "1", *where]) == 0
+    assert command(where, "show", "1") == 0
     shown = capsys.readouterr().out
     assert all(part in shown for part in ("user: Why?", "assistant: I think so.", "Flag 1 by says_so"))
 
 
-def test_a_real_flag_becomes_a_case_and_a_false_one_does_not(life: Life, store: Store) -> None:
+def test_a_real_flag_becomes_a_case_and_a_false_one_does_not(where: Where, store: Store) -> None:
     talk(store, "Tell me more, please", LOOP, "And then?", "")
-    scan_flags(ScanFlags(life=life.root))
-    empty, loop = sorted(list_flags(ListFlags(life=life.root)), key=lambda one: one["detector"])
-    mark_flags(MarkFlags((str(loop["id"]), "real"), life=life.root, reason="awful", annotator="ann"))
-    mark_flags(MarkFlags((str(empty["id"]), "false"), life=life.root))
+    scan_flags(ScanFlags(**where))
+    empty, loop = sorted(list_flags(ListFlags(**where)), key=lambda one: one["detector"])
+    mark_flags(MarkFlags((str(loop["id"]), "real"), **where, reason="awful", annotator="ann"))
+    mark_flags(MarkFlags((str(empty["id"]), "false"), **where))
     [case] = cases_of(store)
     assert (case.detector, case.reply, case.state) == ("loop", LOOP, "open")
     assert case.prompt == [{"role": "user", "content": "Tell me more, please"}]
-    [real] = list_flags(ListFlags(life=life.root, state="real"))
+    [real] = list_flags(ListFlags(**where, state="real"))
     assert (real["reason"], real["annotator"]) == ("awful", "ann")
-    assert list_flags(ListFlags(life=life.root)) == []
-    assert len(list_flags(ListFlags(life=life.root, state="all"))) == 2
-    mark_flags(MarkFlags((str(loop["id"]), "real"), life=life.root))
+    assert list_flags(ListFlags(**where)) == []
+    assert len(list_flags(ListFlags(**where, state="all"))) == 2
+    mark_flags(MarkFlags((str(loop["id"]), "real"), **where))
     assert len(cases_of(store)) == 1, "one case, however often it is confirmed"
 
 
-def test_a_case_follows_its_flag(life: Life, store: Store) -> None:
+def test_a_case_follows_its_flag(where: Where, store: Store) -> None:
     """A fixed one is still asked; one whose flag was a mistake is not, until it is real again."""
     talk(store, "Tell me more, please", LOOP)
-    scan_flags(ScanFlags(life=life.root))
+    scan_flags(ScanFlags(**where))
     found = []
     for state in ("real", "fixed", "false", "real", "open"):
-        mark_flags(MarkFlags(("1", state), life=life.root))
+        mark_flags(MarkFlags(("1", state), **where))
         found.append([case.state for case in cases_of(store)])
     assert found == [["open"], ["fixed"], [], ["open"], []]
 
@@ -184,27 +191,27 @@ def test_the_tools_of_a_recorded_prompt_are_known(store: Store) -> None:
     assert [is_chat(prompt) for prompt in (turns, [{"role": "text", "content": "Once"}], [])] == [True, False, False]
 
 
-def test_a_text_that_must_not_be_said_again(life: Life, store: Store) -> None:
+def test_a_text_that_must_not_be_said_again(where: Where, store: Store) -> None:
     talk(store, "Who pays?", "Mr Smith pays. " * 6)
-    scan_flags(ScanFlags(life=life.root))
-    mark_flags(MarkFlags(("1", "real"), life=life.root, forbid="Mr Smith"))
+    scan_flags(ScanFlags(**where))
+    mark_flags(MarkFlags(("1", "real"), **where, forbid="Mr Smith"))
     [case] = cases_of(store)
     assert (case.detector, case.reply) == (FORBID, "Mr Smith")
 
 
-def test_several_flags_are_marked_together_or_not_at_all(life: Life, store: Store) -> None:
+def test_several_flags_are_marked_together_or_not_at_all(where: Where, store: Store) -> None:
     talk(store, "a", "", "b", "")
-    scan_flags(ScanFlags(life=life.root))
-    assert run(["flags", "mark", "1", "99", "real", "--life", str(life.root)]) == 2
+    scan_flags(ScanFlags(**where))
+    assert command(where, "mark", "1", "99", "real") == 2
     assert cases_of(store) == []
-    assert run(["flags", "mark", "1", "2", "real", "--life", str(life.root)]) == 0
+    assert command(where, "mark", "1", "2", "real") == 0
     assert len(cases_of(store)) == 2
 
 
-def test_deleting_a_conversation_deletes_its_flags_and_cases(life: Life, store: Store) -> None:
+def test_deleting_a_conversation_deletes_its_flags_and_cases(where: Where, store: Store) -> None:
     [reply] = talk(store, "Tell me more, please", LOOP)
-    scan_flags(ScanFlags(life=life.root))
-    mark_flags(MarkFlags(("1", "real"), life=life.root))
+    scan_flags(ScanFlags(**where))
+    mark_flags(MarkFlags(("1", "real"), **where))
     store.delete(store.message(reply).conversation_id)
     assert (cases_of(store), Flags(store).listed(None)) == ([], [])
 
@@ -228,11 +235,11 @@ def test_deleting_a_conversation_deletes_its_flags_and_cases(life: Life, store: 
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(
-    words: list[str], rule: str, life: Life, store: Store, capsys: pytest.CaptureFixture[str]
+    words: list[str], rule: str, where: Where, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     talk(store, "a", "")
-    scan_flags(ScanFlags(life=life.root))
-    assert run(["flags", *words, "--life", str(life.root)]) == 2
+    scan_flags(ScanFlags(**where))
+    assert command(where, *words) == 2
     assert rule in capsys.readouterr().err
     assert len(Flags(store).listed()) == 1
 
@@ -244,11 +251,11 @@ def test_a_store_that_is_not_there_is_not_made(life: Life, capsys: pytest.Captur
     assert not life.store.exists()
 
 
-def test_a_scan_continues_after_an_error(life: Life, store: Store, tmp_path: Path) -> None:
+def test_a_scan_continues_after_an_error(where: Where, store: Store, tmp_path: Path) -> None:
     """What was looked at before stays so; nothing is lost."""
     (tmp_path / "own.py").write_text("def bad(reply):\n    return {}[reply.text]\n")
     talk(store, "a", "")
-    assert run(["flags", "scan", "--detector", "empty", f"{tmp_path}/own.py:bad", "--life", str(life.root)]) == 2
+    assert command(where, "scan", "--detector", "empty", f"{tmp_path}/own.py:bad") == 2
     assert Flags(store).listed() == []
-    assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1}
-    assert "empty 1" in read_object(life.run("flags") / "scans.json")["life"]
+    assert scan_flags(ScanFlags(**where)) == {"empty": 1}
+    assert "empty 1" in read_object(Life(where["life"]).run("flags") / "scans.json")[where["store"]]

@@ -167,7 +167,8 @@ def _latest() -> tuple[Any, Any]:
 
 
 def _state() -> sql.ColumnElement[str]:
-    return sql.func.coalesce(triage.c.state, "open").label("state")
+    """The state of a flag; without a parameter, because PostgreSQL groups by the same text only."""
+    return sql.func.coalesce(triage.c.state, sql.literal_column("'open'")).label("state")
 
 
 def _flags() -> sql.Select[Any]:
