@@ -1,5 +1,6 @@
 """A served alias: which model answers while it moves, what becomes of the model before, and what fails."""
 
+import json
 import logging
 import threading
 import time
@@ -161,6 +162,10 @@ def test_a_running_reply_ends_on_its_model_whose_engine_is_then_freed(
         assert "data: [DONE]" in chunks
         assert all('"system_fingerprint":"first-weights"' in one for one in chunks if one.startswith("data: {"))
         assert '"model":"first"' in page.result().text
+        done = json.loads(page.result().text.split("event: done\ndata: ")[1].split("\n")[0])
+        known = client.get("/api/model").json()
+        assert done["model"] == {name: known[name] for name in ("name", "fingerprint", "context")}
+        assert done["model"]["name"] == "second", "what the page shows from then on"
     [_, reply] = store.branch(talk)
     assert reply.generation is not None
     assert (reply.generation.model, reply.generation.fingerprint) == ("first", "first-weights")

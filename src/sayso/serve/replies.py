@@ -184,13 +184,12 @@ def reply_routes(replies: PageReplies) -> APIRouter:
 
     @router.get("/model")
     def model() -> dict[str, Any]:
-        served = models.pick()
-        facts = {"name": served.name, "fingerprint": served.fingerprint, "context": served.context}
+        facts = facts_of(models.pick())
         names = dict.fromkeys(name for one in models.every for name in (one.name, *one.adapters))
         return (
             facts
             | {"models": list(names)}
-            | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
+            | {"settings": page_controls(facts["context"]), "ratings": store.count_ratings()}
         )
 
     @router.post("/replies")
@@ -211,7 +210,7 @@ def reply_routes(replies: PageReplies) -> APIRouter:
         job = await served.speak([ids], terms)
         running = ReplyInProgress(served, job, wanted.message_id, turns, left_out, sampling, asker, name, reasoning)
         replies.begin(running)
-        return EventStream(_events(store, running), served.worker, job)
+        return EventStream(_events(replies, running), served.worker, job)
 
     @router.post("/stop", status_code=204)
     async def stop(halt: Halt) -> None:
@@ -220,8 +219,16 @@ def reply_routes(replies: PageReplies) -> APIRouter:
     return router
 
 
-async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
-    """Yield `start`, a `thought` or `piece` for each bit of text, then `done` with the turn or null, or `error`."""
+def facts_of(served: ServedModel) -> dict[str, Any]:
+    """Return what the page shows of a model."""
+    return {"name": served.name, "fingerprint": served.fingerprint, "context": served.context}
+
+
+async def _events(replies: PageReplies, running: ReplyInProgress) -> AsyncIterator[str]:
+    """Yield `start`, a `thought` or `piece` for each bit of text, then `done` or `error`.
+
+    `done` has the turn, null without text, and the current model, which may have changed since the page was opened.
+    """
     size = len(running.job.choices[0].request.prompt)
     start = {"generation": running.name, "left_out": running.left_out, "model": running.model, "prompt_tokens": size}
     yield event(start, "start")
@@ -234,8 +241,8 @@ async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
     try:
         if isinstance(piece, Exception):
             raise piece
-        turns = await run_in_threadpool(turns_of, store, [piece] if piece else [])
-        yield event({"turn": turns[0] if turns else None}, "done")
+        turns = await run_in_threadpool(turns_of, replies.store, [piece] if piece else [])
+        yield event({"turn": turns[0] if turns else None, "model": facts_of(replies.models.pick())}, "done")
     except Exception as error:  # the status is sent already: the stream itself must report it
         yield event(failure(error), "error")
         if not isinstance(error, UserError | ClosingError):
