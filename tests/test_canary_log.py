@@ -1,9 +1,21 @@
 """The log of a canary: what counts, and from when; on both databases."""
 
+from contextlib import closing
+
 from sayso.feedback.aliases import Aliases, Assignment
 from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog, key_of_user
-from sayso.feedback.forget import forget_user
-from sayso.feedback.store import Store
+from sayso.feedback.forget import forget_conversation, forget_user
+from sayso.feedback.generations import Generations, RecordedReply
+from sayso.feedback.store import Generation, Store
+from sayso.feedback.traces import Trace
+
+
+def recorded(name: str) -> RecordedReply:
+    """A reply of the API, of a conversation that has this name in the log."""
+    made = Generation("tuned", "0123456789ab", {}, "stop", 5, 3, 0.1)
+    trace = Trace(route="/v1/chat/completions", prompt_ids=[1], completion_ids=[2], logprobs=[-1.0], canary=name)
+    prompt = [{"role": "user", "content": "Hello"}]
+    return RecordedReply(conversation=f"key of {name[:9]}", prompt=prompt, content="Hi", generation=made, trace=trace)
 
 
 def named(store: Store, alias: str, model: str) -> Assignment:
@@ -85,6 +97,38 @@ def test_an_alias_is_withdrawn_unless_it_has_moved(store: Store) -> None:
     named(store, "candidate", "newest")
     assert aliases.withdraw(back, current, "worse", {}) is None
     assert [entry.model for entry in aliases.history("candidate")] == ["new", "old", "newest"]
+
+
+def test_other_aliases_of_a_model_are_those_that_name_it_now(store: Store) -> None:
+    entry, aliases = named(store, "stable", "old"), Aliases(store)
+    for alias, model in (("production", "old"), ("beta", "old"), ("beta", "new"), ("candidate", "new")):
+        named(store, alias, model)
+    assert aliases.others(entry) == ["production"]
+    assert aliases.others(aliases.assign("retrained", "old", "other-weights", after=None)) == []
+
+
+def test_a_store_of_the_version_before_learns_which_replies_took_part(store: Store, store_address: str) -> None:
+    """Those that it has did not, as far as is known."""
+    first = Generations(store).record([recorded("a" * 64)])[0]
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE generations DROP COLUMN canary")
+        connection.exec_driver_sql("DELETE FROM migrations WHERE name = 'the canary of a reply'")
+    with closing(Store(store_address)) as new:
+        kept = Generations(new)
+        second = kept.record([recorded("b" * 64)])[0]
+        assert [kept.canary(one) for one in (first, second)] == [None, "b" * 64]
+
+
+def test_a_forgotten_conversation_of_the_api_leaves_the_log(store: Store) -> None:
+    current, log = named(store, "stable", "old"), CanaryLog(store, named(store, "candidate", "new"))
+    log.begin(current, 0.5)
+    replies = Generations(store).record([recorded("a" * 64), recorded("b" * 64)])
+    for name in ("a" * 64, "b" * 64):
+        log.add(CURRENT, name)
+    assert forget_conversation(store, store.message(replies[0]).conversation_id).counts["canary"] == 1
+    record = log.read()
+    assert record is not None
+    assert record.outcomes.failed == ([False], [])
 
 
 def test_a_forgotten_user_leaves_the_log(store: Store) -> None:

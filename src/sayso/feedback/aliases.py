@@ -95,6 +95,14 @@ class Aliases:
         with self._engine.begin() as connection:
             return _current(connection, alias, when)
 
+    def others(self, entry: Assignment) -> list[str]:
+        """Return the other aliases that name the model of an entry now."""
+        last = sql.select(sql.func.max(aliases.c.id)).group_by(aliases.c.alias)
+        same = (aliases.c.model == entry.model, aliases.c.fingerprint == entry.fingerprint)
+        query = sql.select(aliases.c.alias).where(aliases.c.id.in_(last), *same, aliases.c.alias != entry.alias)
+        with self._engine.begin() as connection:
+            return [*connection.scalars(query.order_by(aliases.c.alias))]
+
     def history(self, alias: str | None = None) -> list[Assignment]:
         """Return the history of one alias or of all, oldest first."""
         with self._engine.begin() as connection:

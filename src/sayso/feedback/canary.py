@@ -67,7 +67,10 @@ class CanaryLog:
             return connection.scalar(query) or 0
 
     def read(self) -> CanaryRecord | None:
-        """Return what was seen; None if nothing has begun. A conversation counts once, with its first rating."""
+        """Return what was seen; None if nothing has begun.
+
+        A conversation counts once, with its first rating; `judge.canary` says why a changed one does not replace it.
+        """
         columns = (canary.c.arm, canary.c.conversation, canary.c.outcome)
         begun = sql.select(sql.func.max(canary.c.id)).where(self._mine, canary.c.arm == BEGUN).scalar_subquery()
         query = sql.select(*columns).where(self._mine, canary.c.id >= begun).order_by(canary.c.id)

@@ -69,7 +69,7 @@ def _forget(
     with store.engine.execution_options(writes=not only_count).begin() as connection:
         talks = sql.select(conversations.c.id).where(which)
         said = sql.select(messages.c.id).where(messages.c.conversation_id.in_(talks))
-        seen = canary.c.conversation.in_(_named(talks)) | seen
+        seen = canary.c.conversation.in_(_named(talks).union(_tried(said))) | seen
         rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id).where(given)
         touched = sorted({*connection.scalars(talks), *connection.scalars(rated)})
         counts = {
@@ -116,6 +116,11 @@ def _named(talks: sql.Select[Any]) -> Any:
     """Return the names of conversations in the canary: the key of one of the API, else the id."""
     name = sql.func.coalesce(conversations.c.key, sql.cast(conversations.c.id, sql.String))
     return talks.with_only_columns(name)
+
+
+def _tried(said: sql.Select[Any]) -> sql.Select[Any]:
+    """Return the names in the canary of the conversations of some replies of the API."""
+    return sql.select(generations.c.canary).where(generations.c.message_id.in_(said), generations.c.canary.is_not(None))
 
 
 def _flagged(said: sql.Select[Any]) -> sql.Select[Any]:

@@ -13,7 +13,7 @@ from sayso.feedback.prompts import keep_prompt
 from sayso.feedback.signals import note_continued
 from sayso.feedback.storable import storable
 from sayso.feedback.store import Generation, Store, title_of
-from sayso.feedback.tables import conversations, messages, now, turns
+from sayso.feedback.tables import conversations, generations, messages, now, turns
 from sayso.feedback.traces import Trace, keep_trace, read_trace
 
 
@@ -49,6 +49,12 @@ class Generations:
         """Return the trace of a reply of the page or the API; None if it was stored without one."""
         with self._engine.begin() as connection:
             return read_trace(connection, message_id)
+
+    def canary(self, message_id: int) -> str | None:
+        """Return the canary's conversation of a reply of the API; None if its request did not take part."""
+        query = sql.select(generations.c.canary).where(generations.c.message_id == message_id)
+        with self._engine.begin() as connection:
+            return connection.scalar(query)
 
 
 def _record(connection: sql.Connection, reply: RecordedReply) -> int:

@@ -77,6 +77,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("answers to evaluation tasks", lambda connection: answers.create(connection, checkfirst=True)),
     ("history of aliases", lambda connection: aliases.create(connection, checkfirst=True)),
     ("generations, flags, keys", _add_generations),
+    ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

@@ -114,6 +114,7 @@ generations = sql.Table(
     sql.Column("completion_ids", sql.JSON, nullable=False),
     sql.Column("logprobs", sql.JSON, nullable=False),  # of the completion's ids, under the model itself
     sql.Column("first_seconds", sql.Float),  # from the request to the first token; the total is the message's `seconds`
+    sql.Column("canary", sql.String(64)),  # API only: its conversation in `canary`, if its request took part
 )
 # Replies that were made to be compared: shown side by side, or one of them unseen.
 candidates = sql.Table(

@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from sayso.feedback.tables import generations, messages
 
 _RECENT = 4  # earlier replies that a prompt may continue; more than one, because replies have siblings
-_STORED = ("route", "request", "key_id", "alias", "template", "sample", "first_seconds")
+_STORED = ("route", "request", "key_id", "alias", "template", "sample", "first_seconds", "canary")
 """Fields of a trace that are columns of the same name."""
 
 
@@ -39,6 +39,8 @@ class Trace:
     """Natural log-probability of each of them under the model itself, before any setting applied."""
     first_seconds: float | None = None
     """From the request to the first token."""
+    canary: str | None = None
+    """What identifies its conversation in the log of a canary, if its request to the API took part."""
 
 
 def keep_trace(connection: sql.Connection, conversation_id: int, message_id: int, trace: Trace) -> None:

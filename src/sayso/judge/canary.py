@@ -2,8 +2,12 @@
 
 Takes what came of the conversations of both; returns the evidence in both directions and a verdict. The evidence is
 that of e-processes, which may be looked at after every outcome (see `statistics/sequential.py`): if both models are
-equal, it ever exceeds 1 / alpha in a direction with a probability of at most alpha. A conversation counts once, because
-its replies, and their ratings by the same person, are not independent.
+equal, it ever exceeds 1 / alpha in a direction with a probability of at most alpha.
+
+A conversation counts once, with its first rating. Further ratings of it by the same person are not independent of the
+first. Nor may a later rating replace it: the bound holds for a process in which what was seen stays as it was seen.
+With revised outcomes there would be two values at the same moment, either of which could exceed 1 / alpha. First
+ratings that people change later are noise in both arms alike: they delay a decision, but make it no more often wrong.
 """
 
 import math
@@ -53,8 +57,9 @@ class CanaryVerdict:
     state: State
     """mismatch: the conversations are not divided as they should be, so that something is wrong with the comparison."""
     log_better: float
-    """Log of the evidence that the candidate is better, and in the next, that it is worse."""
+    """Log of the evidence that the candidate is better, and in the next ones, that it is worse, and of a mismatch."""
     log_worse: float
+    log_mismatch: float
     said: str
     """The reason, as a sentence."""
 
@@ -101,7 +106,7 @@ def judge_canary(outcomes: CanaryOutcomes, share: float, alpha: float = ALPHA) -
         state = "mismatch"
     elif better > limit:
         state = "better"
-    return CanaryVerdict(state, better, worse, _said(outcomes, share, state, better, worse, divided))
+    return CanaryVerdict(state, better, worse, divided, _said(outcomes, share, state, better, worse, divided))
 
 
 def _said(outcomes: CanaryOutcomes, share: float, state: State, better: float, worse: float, divided: float) -> str:

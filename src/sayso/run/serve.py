@@ -210,6 +210,7 @@ def _run(
 
     device = pick_device(options.device)
     store = Store(options.store or life.store)
+    aliases = Aliases(store)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     fingerprint = ""
@@ -224,7 +225,8 @@ def _run(
         return start_model(replier, folder.name, mark, engine, options.queue, entry.alias)
 
     def follow(entry: "Assignment | None") -> "Follow | None":
-        return Follow(entry, lambda: Aliases(store).current(entry.alias), load_next) if entry else None
+        others = aliases.others if entry is entries[0] else None
+        return Follow(entry, lambda: aliases.current(entry.alias), load_next, others) if entry else None
 
     def load() -> "FastAPI":
         nonlocal fingerprint

@@ -134,7 +134,7 @@ def make_app(
 
     @app.get("/metrics")
     async def measured() -> Response:
-        return Response(metrics_text([model.worker.metrics for model in models.every]), media_type=TYPE)
+        return Response(metrics_text(models.registries), media_type=TYPE)
 
     add_page(app)
     return app

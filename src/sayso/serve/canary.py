@@ -17,8 +17,10 @@ from starlette.concurrency import run_in_threadpool
 from sayso.base.errors import BrokenModelError, UserError
 from sayso.feedback.aliases import Assignment
 from sayso.feedback.canary import BAD, CANDIDATE, CURRENT, FAILED, GOOD, PREFERRED, CanaryLog, key_of_user
+from sayso.feedback.generations import Generations
 from sayso.feedback.ratings import Rating
 from sayso.feedback.store import Store, StoredMessage
+from sayso.serve.canary_metrics import CanaryMetrics
 from sayso.serve.recording import named_user
 from sayso.serve.served_model import ServedModel
 from sayso.serve.worker import ClosingError
@@ -35,7 +37,8 @@ class Canary:
     ) -> None:
         self.served, self.entry, self.share = served, entry, share
         self._marks = {CANDIDATE: served.fingerprint, CURRENT: current.fingerprint}
-        self.log = CanaryLog(store, entry)
+        self.log, self._generations = CanaryLog(store, entry), Generations(store)
+        self.metrics = CanaryMetrics({CANDIDATE: served.name, CURRENT: current.name})
         self._known: dict[str, None] = {}  # conversations that were logged, oldest first
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -52,30 +55,43 @@ class Canary:
             del self._known[next(iter(self._known))]
         self._known[conversation] = None
         ours = error is not None and (not isinstance(error, UserError) or isinstance(error, BrokenModelError))
-        task = asyncio.create_task(self._add(conversation, FAILED if ours else None))
+        task = asyncio.create_task(self._add_later(conversation, FAILED if ours else None))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
     def rated(self, rating: Rating, reply: StoredMessage, other: StoredMessage | None) -> None:
-        """Log what a person thinks of a reply on the page, or of two of them. For any thread."""
-        conversation, arm = str(reply.conversation_id), self._arm_of(reply)
+        """Log what a person thinks of a reply, or of two of them. For any thread.
+
+        Every rating is logged; which one counts is decided where the log is read.
+        """
+        arm, conversation = self._arm_of(reply), self._conversation(reply)
         if arm is None or not rating.value:
             return
         if other is not None:
             if self._arm_of(other) not in (None, arm):
-                self.log.add(arm, conversation, PREFERRED)
-        elif arm == self.arm(conversation) and rating.kind in ("thumb", "edit"):
+                conversation = conversation or self._conversation(other) or str(reply.conversation_id)
+                self._add(arm, conversation, PREFERRED)
+        elif conversation is not None and arm == self.arm(conversation) and rating.kind in ("thumb", "edit"):
             good = rating.kind == "thumb" and rating.value > 0
-            self.log.add(arm, conversation, GOOD if good else BAD)
+            self._add(arm, conversation, GOOD if good else BAD)
+
+    def _conversation(self, reply: StoredMessage) -> str | None:
+        """Return what identifies a reply's conversation; None for a reply of the API whose request took no part."""
+        on_page = reply.parent_id is not None
+        return str(reply.conversation_id) if on_page else self._generations.canary(reply.id)
 
     def _arm_of(self, reply: StoredMessage) -> str | None:
         """Return which of the two models made a reply; None for another one."""
         made = reply.generation
         return next((arm for arm, mark in self._marks.items() if made is not None and made.fingerprint == mark), None)
 
-    async def _add(self, conversation: str, outcome: float | None) -> None:
+    def _add(self, arm: str, conversation: str, outcome: float | None) -> None:
+        self.log.add(arm, conversation, outcome)
+        self.metrics.logged(arm, outcome)
+
+    async def _add_later(self, conversation: str, outcome: float | None) -> None:
         try:
-            await run_in_threadpool(self.log.add, self.arm(conversation), conversation, outcome)
+            await run_in_threadpool(self._add, self.arm(conversation), conversation, outcome)
         except Exception as error:  # the reply must not fail because of it
             _log.warning("A conversation is missing from the canary's log: %s", error)
 

@@ -45,7 +45,7 @@ def openai_routes(models: ServedModels, created: int) -> APIRouter:
 
     @router.get("/models")
     async def every() -> dict[str, Any]:
-        return {"object": "list", "data": [entry(served, name) for served in models.every for name in served.names]}
+        return {"object": "list", "data": [entry(served, name) for served, name in models.listed]}
 
     @router.get("/models/{name}")
     async def one(name: str) -> dict[str, Any]:

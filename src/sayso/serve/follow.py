@@ -6,7 +6,7 @@ A model that cannot be loaded leaves the one before in place.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +35,8 @@ class Follow:
     """Returns what it names now."""
     load: Callable[[Assignment], ServedModel]
     """Loads the model of an entry; raises `UserError` if it is not there or has other weights."""
+    others: Callable[[Assignment], Collection[str]] | None = None
+    """Returns the other aliases that name the model of an entry, if clients may use them."""
 
 
 class Follower:
@@ -48,6 +50,7 @@ class Follower:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        await self.name_others()
         while True:
             await asyncio.sleep(EVERY)
             await self.look()
@@ -65,6 +68,20 @@ class Follower:
             if entry is not None:
                 self._failed, self._again = entry.id, self._now + RETRY
             self._tell(entry, error)
+        await self.name_others()
+
+    async def name_others(self) -> None:
+        """Let clients use the other aliases of the current model, as they are now."""
+        if self.follow.others is None or self.models.entry is None:
+            return
+        try:
+            others = await run_in_threadpool(self.follow.others, self.models.entry)
+        except Exception as error:
+            self._tell(None, error)
+        else:
+            known = self.models.main.others  # the same set as the canary's
+            known.update(others)
+            known.intersection_update(others)
 
     def is_new(self, entry: Assignment) -> bool:
         """Whether an entry asks for another model than the last one."""
@@ -153,7 +170,7 @@ class CanaryFollower(Follower):
                 served = canary.served
             else:
                 loaded = await run_in_threadpool(self.follow.load, entry)
-                served = replace(loaded, stands_in=main.alias, recorder=main.recorder)
+                served = replace(loaded, stands_in=main.alias, recorder=main.recorder, others=main.others)
             made = Canary(served, entry, self.share, main, self.store)
             await run_in_threadpool(made.log.begin, current, self.share)
             models.try_out(made)
@@ -173,6 +190,7 @@ class CanaryFollower(Follower):
         if record is None:
             return
         verdict = judge_canary(record.outcomes, record.share)
+        canary.metrics.judged(verdict)
         if verdict.state == "worse":
             reason = f"A canary found it worse than '{current.model}': {verdict.said}"
             await run_in_threadpool(Aliases(self.store).withdraw, canary.entry, current, reason, asdict(verdict))

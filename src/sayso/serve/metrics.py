@@ -132,23 +132,23 @@ class Metrics:
                 self.per_token.observe((choice.last - choice.first) / (len(request.ids) - 1))
 
 
-def metrics_text(every: Sequence[Metrics]) -> bytes:
-    """Return the metrics of several models in Prometheus' format, in which each metric occurs once."""
+def metrics_text(every: Sequence[CollectorRegistry]) -> bytes:
+    """Return the metrics of several registries in Prometheus' format, in which each metric occurs once."""
     return generate_latest(_Together(every))
 
 
 class _Together(CollectorRegistry):
-    """The registries of several models, whose metrics differ by the label of the model."""
+    """Several registries, such as those of two models, whose metrics differ by the label of the model."""
 
-    def __init__(self, every: Sequence[Metrics]) -> None:
+    def __init__(self, every: Sequence[CollectorRegistry]) -> None:
         super().__init__()
         self.every = every
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each metric with the samples of all models."""
+        """Yield each metric with the samples of all registries."""
         found: dict[str, Metric] = {}
         for one in self.every:
-            for metric in one.registry.collect():
+            for metric in one.collect():
                 if (known := found.setdefault(metric.name, metric)) is not metric:
                     known.samples += metric.samples
         yield from found.values()

@@ -47,6 +47,8 @@ class Asker:
     key_id: int | None = None
     alias: str | None = None
     """The name by which the model was asked for, if it is not its own."""
+    canary: str | None = None
+    """What identifies the conversation in the log of a canary, if the request takes part."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ async def asker_of(request: Request, speaker: str) -> Asker:
         user[:NAME] if user else None,
         state.get("key_id"),
         asked if asked != speaker else None,
+        state.get("canary"),
     )
 
 
@@ -102,6 +105,7 @@ def trace_of(choice: Choice, asker: Asker, template: str | None) -> Trace:
         request=asker.request,
         key_id=asker.key_id,
         alias=asker.alias,
+        canary=asker.canary,
         template=template,
         sample=request.index,
         prompt_ids=list(request.prompt),

@@ -195,7 +195,8 @@ def reply_routes(replies: PageReplies) -> APIRouter:
     @router.post("/replies")
     async def reply(wanted: ReplyBody, request: Request) -> Response:
         message = await run_in_threadpool(store.message, wanted.message_id)
-        served = models.pick(wanted.model) if wanted.model else models.pick_by(str(message.conversation_id))
+        conversation = str(message.conversation_id)
+        served = models.pick_by(conversation) if models.leaves_open(wanted.model) else models.pick(wanted.model)
         adapter = served.adapter(wanted.model)
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
         if wanted.system and wanted.system.strip():

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -51,6 +51,8 @@ class ServedModel:
     """Stores the replies to the API's requests; they are not stored without it."""
     stands_in: str | None = None
     """The alias of another model, some of whose requests it answers as a canary."""
+    others: set[str] = field(default_factory=set)
+    """Further aliases of the model that it is or stands in for. They change while the server runs."""
 
     def __post_init__(self) -> None:
         sampling_defaults(self.replier.tokenizer)  # invalid ones are an error at the start, not of each request
@@ -73,7 +75,7 @@ class ServedModel:
     def adapter(self, model: str | None) -> str:
         """Return the adapter of a model's name, "" for the model itself; `ApiError` 404 for an unknown name."""
         names = self.names
-        if model is not None and model not in (*names, self.stands_in):
+        if model is not None and model not in (*names, self.stands_in, *self.others):
             there = " or ".join(f"'{name}'" for name in names)
             text = f"There is no model '{model[:100]}' here; this server has {there}.{nearest(model, names)}"
             raise ApiError(404, text, "model_not_found", "model")

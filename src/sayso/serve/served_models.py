@@ -9,6 +9,7 @@ from functools import partial
 from weakref import WeakSet, finalize
 
 from fastapi import Request
+from prometheus_client import CollectorRegistry
 
 from sayso.feedback.aliases import Assignment
 from sayso.feedback.canary import CANDIDATE
@@ -47,9 +48,21 @@ class ServedModels:
         return self.main.worker.closing
 
     @property
+    def listed(self) -> list[tuple[ServedModel, str]]:
+        """All names that clients may use, each with the model that answers."""
+        others = [(self.main, name) for name in sorted(self.main.others)]
+        return [*((model, name) for model in self.every for name in model.names), *others]
+
+    @property
     def every(self) -> list[ServedModel]:
         """All models that answer new requests."""
         return [self.main, *([self.canary.served] if self.canary else [])]
+
+    @property
+    def registries(self) -> list[CollectorRegistry]:
+        """The metrics of these models, and of what is compared with the current one."""
+        compared = [one.metrics for one in (self.canary, self.shadow) if one is not None]
+        return [one.registry for one in (*(model.worker.metrics for model in self.every), *compared)]
 
     @property
     def busy(self) -> bool:
@@ -63,11 +76,20 @@ class ServedModels:
         """
         return next((model for model in self.every if name in model.names), self.main)
 
+    def leaves_open(self, name: str | None) -> bool:
+        """Whether a request with this name, if any, may get the current model or the canary in its place."""
+        return name in (None, self.main.alias, *self.main.others)
+
     async def pick_for(self, name: str | None, request: Request) -> ServedModel:
-        """Return the model for a new request to the API, which may be the canary's unless it names a model itself."""
-        if self.canary is None or name not in (None, self.main.alias):
+        """Return the model for a new request to the API, which may be the canary's unless it names a model itself.
+
+        All aliases of the current model ask for the same: the current one, or the canary in its place.
+        """
+        if self.canary is None or not self.leaves_open(name):
             return self.pick(name)
-        return self.pick_by(await conversation_of(request))
+        conversation = await conversation_of(request)
+        request.scope.setdefault("state", {})["canary"] = conversation
+        return self.pick_by(conversation)
 
     def pick_by(self, conversation: str) -> ServedModel:
         """Return the model for a new request of a conversation, whose outcome is logged if there is a canary."""
@@ -79,7 +101,7 @@ class ServedModels:
     def replace(self, model: ServedModel, entry: Assignment) -> None:
         """Let another model be the current one, for new requests."""
         old, self.entry = self.main, entry
-        self.main = dataclasses.replace(model, recorder=old.recorder)
+        self.main = dataclasses.replace(model, recorder=old.recorder, others=old.others)
         self._workers.add(model.worker)
         _retire(old)
 

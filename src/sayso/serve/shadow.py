@@ -19,6 +19,7 @@ from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.store import Generation, Store
 from sayso.reply.reasoning import with_marker
 from sayso.sample.sampling import Sampling
+from sayso.serve.canary_metrics import ShadowMetrics
 from sayso.serve.recording import Asker, trace_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.terms import ReplyTerms
@@ -50,6 +51,7 @@ class Shadow:
         self.served, self.entry, self._busy = served, entry, busy
         self._generations, self._candidates = Generations(store), Candidates(store)
         self._waiting: asyncio.Queue[ShownReply] = asyncio.Queue(WAITING)
+        self.metrics = ShadowMetrics(served.name, self._waiting.qsize)
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run())
         self.left_out = 0
         """How many replies have no shadow, because too many waited."""
@@ -75,6 +77,7 @@ class Shadow:
             self._waiting.put_nowait(shown)
         except asyncio.QueueFull:
             self.left_out += 1
+            self.metrics.answered("left_out")
             if self.left_out & (self.left_out - 1) == 0:  # 1, 2, 4, 8 ...
                 _log.warning("Replies without a shadow so far, because it is too slow: %d.", self.left_out)
 
@@ -92,7 +95,9 @@ class Shadow:
                 await asyncio.sleep(PAUSE)
             try:
                 await self._answer(shown)
+                self.metrics.answered("stored")
             except Exception as error:
+                self.metrics.answered("failed")
                 _log.warning("The shadow '%s' could not answer: %s", self.served.name, error)
 
     async def _answer(self, shown: ShownReply) -> None:
