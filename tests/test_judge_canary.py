@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import ville
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
 from sayso.judge.canary import ALPHA, CanaryCounts, CanaryOutcomes, block_of, judge_canary, log_evidence
+from sayso.judge.statistics.sequential import log_e_higher, log_e_preferred
 
 LIMIT = math.log(1 / ALPHA)
 
@@ -78,6 +80,30 @@ def test_the_expected_evidence_is_at_most_one_if_the_models_are_equal(share: flo
         expected += chance * np.exp(log_evidence(counts, block))
     assert (expected <= 1 + 1e-9).all()
     assert (expected > 0.8).all(), "little is given away"
+
+
+@pytest.mark.parametrize(
+    ("rates", "state"), [((0.4, 0.85), "better"), ((0.85, 0.4), "worse"), ((0.7, 0.7), "undecided")]
+)
+def test_the_verdict_agrees_with_another_library(rates: tuple[float, float], state: str) -> None:
+    """About the difference in liked conversations, which came in turn from both models."""
+    for seed in range(4):
+        draw = np.random.default_rng(seed)
+        seen = np.stack([draw.random(120) < rate for rate in rates])
+        liked = seen.tolist()
+        every = [[False] * 120] * 2
+        verdict = judge_canary(CanaryOutcomes((liked[0], liked[1]), (every[0], every[1])), 0.5)
+        low, high = ville.BettingABTest(alpha=ALPHA, grid=2000).fit(seen.T.ravel(), np.tile([0, 1], 120)).interval()
+        assert verdict.state == ("better" if low > 0 else "worse" if high < 0 else "undecided") == state
+
+
+def test_evidence_of_several_kinds_is_combined_as_by_another_library() -> None:
+    counts = CanaryCounts((30, 18), 40, (1, 3), 45, (3, 8))
+    better, worse = log_evidence(counts, (1, 1))
+    kinds = [log_e_higher(30, 18, 40), log_e_preferred(8, 3)]
+    assert math.exp(better) == pytest.approx(ville.evalues.combine(np.exp(kinds)))
+    kinds = [log_e_higher(18, 30, 40), log_e_preferred(3, 8), log_e_higher(1, 3, 45)]
+    assert math.exp(worse) == pytest.approx(ville.evalues.combine(np.exp(kinds)))
 
 
 def bet(right: tuple[int, int], blocks: int, block: tuple[int, int]) -> float:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import ville
 
 from sayso.base.errors import UserError
 from sayso.judge.statistics.sequential import in_blocks, log_e_higher, log_e_preferred, log_e_shares
@@ -74,6 +75,31 @@ def test_a_better_model_is_found() -> None:
     assert (log_e_higher(a, b, blocks) > math.log(1 / ALPHA)).any(-1).mean() > 0.95
     assert not (log_e_higher(b, a, blocks) > math.log(1 / ALPHA)).any()
     assert log_e_preferred(70, 30) > math.log(20) > log_e_preferred(55, 45)
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.5, 0.7])
+def test_the_evidence_for_a_preference_is_that_of_another_library(rate: float) -> None:
+    """After every comparison. Its bet is on all rates, so it is the mean of the bets in both directions."""
+    won = np.random.default_rng(3).random(300) < rate
+    wins, losses = won.cumsum(), (~won).cumsum()
+    both = np.logaddexp(log_e_preferred(wins, losses), log_e_preferred(losses, wins)) - math.log(2)
+    assert both == pytest.approx(ville.BernoulliTest(0.5).fit(won).log_e_values_, abs=0.01)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.6, 0.8), (0.4, 0.85), (0.7, 0.7)])
+def test_a_higher_rate_is_found_no_later_than_by_another_library(a: float, b: float) -> None:
+    """In total over six streams of observations in turn; neither finds a difference where there is none."""
+    ours, theirs = 0, 0
+    for seed in range(6):
+        draw, many = np.random.default_rng(seed), 300
+        seen = np.stack([draw.random(many) < a, draw.random(many) < b])
+        found = log_e_higher(*seen.cumsum(-1), np.arange(1, many + 1)) > math.log(1 / ALPHA)
+        test = ville.BettingABTest(alpha=ALPHA, grid=2000).fit(seen.T.ravel(), np.tile([0, 1], many))
+        stop = test.stopping_time()
+        assert found.any() == (stop is not None) == (a < b)
+        if stop is not None:
+            ours, theirs = ours + 2 * (int(found.argmax()) + 1), theirs + stop
+    assert ours <= theirs
 
 
 def test_only_complete_blocks_are_read() -> None:
