@@ -14,7 +14,8 @@ from sayso.base.life import Life
 from sayso.feedback.store import Store
 from sayso.model.adapters import LoRA, adapters, add_lora
 from sayso.reply import Replier
-from sayso.run.serve import Serve, engine_of
+from sayso.run.engine import engine_of
+from sayso.run.serve import Serve
 from sayso.sample.sampling import Sampling
 from sayso.serve.app import make_app
 from sayso.weights.adapter import adapted_model, save_adapter
@@ -40,7 +41,7 @@ def folder(replier: Replier, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(replier: Replier, store: Store, folder: Path) -> Iterator[TestClient]:
     options = Serve(adapter=(f"poet={folder}",), rows=4, speculate=2)
-    engine = engine_of(options, Life(Path("life")), "tuned", replier.model, "cpu")
+    engine = engine_of(options, Life(Path("life")), ("tuned",), replier.model, "cpu")
     with TestClient(make_app(replier, store, "tuned", engine=engine), base_url=HERE) as client:
         yield client
 
@@ -77,4 +78,4 @@ def test_what_an_adapter_cannot_do_is_told(client: TestClient) -> None:
 def test_an_adapter_without_a_name_of_its_own_is_refused(replier: Replier, given: str) -> None:
     """The error says how it is given."""
     with pytest.raises(UserError, match=f"takes NAME=FOLDER with a unique name; got '{given}'"):
-        engine_of(Serve(adapter=(given,)), Life(Path("life")), "tuned", replier.model, "cpu")
+        engine_of(Serve(adapter=(given,)), Life(Path("life")), ("tuned",), replier.model, "cpu")

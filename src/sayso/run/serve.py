@@ -9,24 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from sayso.base.device import free_memory, pick_device
+from sayso.base.device import pick_device
 from sayso.base.errors import UserError, require
-from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
-from sayso.model import Transformer
-from sayso.reply import Replier
+from sayso.base.ranges import Amount, Options, Port, Range
+from sayso.run.engine import EngineOptions, check_room, open_engine
 from sayso.run.keys import has_keys
 from sayso.run.promote import entry_named, folder_of
-from sayso.sample.engine import Engine
-from sayso.sample.pages import bytes_per_token
 from sayso.serve.listen import listen
-from sayso.weights.adapter import adapted_model
-from sayso.weights.folder import load_model
-from sayso.weights.models import newest_model, resolve_model
-from sayso.weights.score import is_reward_model
-from sayso.weights.tensors import weights_file
+from sayso.weights.models import newest_model
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,8 +31,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serve(Options):
-    """Options of `sayso serve`."""
+class _NamedOptions(Options):
+    """What is served: models by their names or aliases, and the store, which has the aliases."""
 
     life: Path = Path("life")
     """Folder of the life."""
@@ -52,6 +44,14 @@ class Serve(Options):
     """Share of the conversations that the canary answers."""
     shadow: str | None = None
     """Alias whose model answers too, unseen, on the page and what --record records; needs an alias as --model."""
+    store: str | None = None
+    """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(EngineOptions, _NamedOptions):
+    """Options of `sayso serve`."""
+
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
@@ -60,22 +60,6 @@ class Serve(Options):
     """API key that admits like one of 'sayso keys'. Prefer SAYSO_API_KEY, which does not appear in process lists."""
     allow_origin: tuple[str, ...] = ()
     """Origin whose web pages may use the server, such as https://chat.example.org; may be repeated."""
-    rows: Several = 64
-    """Maximum number of replies generated concurrently."""
-    cache_tokens: Positive | None = None
-    """Size of the key-value cache in tokens. Default: enough to fill all rows, up to 4 GiB."""
-    cache_bits: Literal[8, 0] = 0
-    """8 = store keys and values as 8-bit integers, in a quarter of the memory; 0 = not quantized."""
-    speculate: Annotated[int, Range(0, 64)] = 0
-    """Tokens proposed per step in speculative decoding, by prompt lookup or --draft; 0 = off."""
-    draft: str | None = None
-    """Draft model for speculative decoding, with the same vocabulary: a model name, or the path of a model folder."""
-    adapter: tuple[str, ...] = ()
-    """LoRA adapter in PEFT's format as NAME=FOLDER, served as the model NAME; may be repeated."""
-    deterministic: bool = False
-    """Make replies bitwise independent of concurrent requests."""
-    admin_key: str | None = None
-    """Key of the routes that load and unload adapters; without it, they take a key with the role admin."""
     queue: Amount = 16
     """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
@@ -84,10 +68,6 @@ class Serve(Options):
     """Log each request to standard error: method, path, status, seconds and request id."""
     record: Literal["off", "sampled", "all"] = "off"
     """Conversations of the API to record in the store: none, one in ten, or all. The page's are always stored."""
-    store: str | None = None
-    """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
-    device: str | None = None
-    """Device: cpu, cuda or mps. Default: the best one available."""
 
 
 def serve(options: Serve) -> None:
@@ -112,7 +92,7 @@ def serve(options: Serve) -> None:
 
 
 def _second(
-    options: Serve, life: Life, entry: "Assignment | None", kind: Literal["canary", "shadow"]
+    options: _NamedOptions, life: Life, entry: "Assignment | None", kind: Literal["canary", "shadow"]
 ) -> "Assignment | None":
     """Return what the alias of the canary or the shadow names.
 
@@ -160,38 +140,6 @@ def logged_requests() -> Iterator[None]:
         log.setLevel(before)
 
 
-def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
-    """Return the engine configured by the server's options. Raises `UserError` for invalid combinations."""
-    adapters: dict[str, Transformer] = {}
-    for given in options.adapter:
-        called, _, folder = given.partition("=")
-        if not (called and folder) or called in (name, options.model, *adapters):
-            raise UserError(f"--adapter takes NAME=FOLDER with a unique name; got '{given}'.")
-        adapters[called] = adapted_model(model, Path(folder))
-    _check_cache(options, model, device)
-    draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
-    return Engine(
-        model,
-        rows=options.rows,
-        tokens=options.cache_tokens,
-        speculate=options.speculate,
-        draft=draft,
-        adapters=adapters,
-        cache_bits=options.cache_bits,
-        deterministic=options.deterministic,
-    )
-
-
-def _check_cache(options: Serve, model: Transformer, device: str) -> None:
-    """Raise `UserError` if the cache would not fit into memory, before it is allocated."""
-    free, of_one = free_memory(device), bytes_per_token(model.config, model.dtype, options.cache_bits)
-    if options.cache_tokens and free is not None and options.cache_tokens * of_one > free:
-        raise UserError(
-            f"--cache-tokens must fit into memory, at most {free // of_one:,} tokens of {of_one:,} bytes here; got "
-            f"{options.cache_tokens:,}."
-        )
-
-
 def _run(
     options: Serve,
     life: Life,
@@ -217,8 +165,8 @@ def _run(
 
     def load_next(entry: "Assignment") -> "ServedModel":
         folder = folder_of(life, entry)
-        _check_room(folder, device.kind)
-        replier, mark, engine = _load(options, life, folder, device.kind)
+        check_room(folder, device.kind)
+        replier, mark, engine = open_engine(options, life, folder, device.kind, options.model)
         kinds = {options.canary: f"a share of {options.share:g} of the conversations", options.shadow: "unseen"}
         kind = kinds.get(entry.alias, "new requests")
         say(f"'{entry.alias}' names {folder.name} ({mark}), which answers {kind} from now on.")
@@ -230,7 +178,7 @@ def _run(
 
     def load() -> "FastAPI":
         nonlocal fingerprint
-        replier, fingerprint, engine = _load(options, life, folder, device.kind)
+        replier, fingerprint, engine = open_engine(options, life, folder, device.kind, options.model)
         main, canary, shadow = map(follow, entries)
         return make_app(
             replier,
@@ -254,21 +202,3 @@ def _run(
 
     with closing(store), logged_requests() if options.log_requests else nullcontext():
         run_server(load, listening, options.grace, announce)
-
-
-def _load(options: Serve, life: Life, folder: Path, device: str) -> tuple[Replier, str, Engine]:
-    """Load a model; return it with the fingerprint of its weights and its engine."""
-    plain = bool(options.adapter or options.admin_key)
-    model, tokenizer = load_model(folder, device, plain=plain, scores=is_reward_model(folder))
-    fingerprint = sha256(weights_file(folder))[:12]
-    return Replier(model, tokenizer), fingerprint, engine_of(options, life, folder.name, model, device)
-
-
-def _check_room(folder: Path, device: str) -> None:
-    """Raise `UserError` if a model would not fit into memory next to the one that is served."""
-    free, needed = free_memory(device), weights_file(folder).stat().st_size
-    if free is not None and needed > free:
-        raise UserError(
-            f"'{folder.name}' needs {needed / 2**30:.1f} GiB next to the served model, and {free / 2**30:.1f} GiB are "
-            "free; restart the server to serve it."
-        )
