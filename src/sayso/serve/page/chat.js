@@ -271,7 +271,10 @@ async function speak(messageId, words, model = null) {
       else if (name === "piece") append(words, data.text);
       else if (name === "thought") append(find(".thought", words) ?? addThought(words), data.text);
       else if (name === "error") throw new Refused(data.error.message, 500);
-      else if (name === "done") return data.turn;
+      else if (name === "done") {
+        if (data.model.fingerprint !== state.model.fingerprint) learnModel().catch(() => {}); // another one was promoted
+        return data.turn;
+      }
     }
     throw new Refused("The reply was interrupted; the server may have stopped.", 0);
   } catch (error) {
