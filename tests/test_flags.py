@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sayso.base.files import read_object
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.cases import FORBID, Case, cases_of
@@ -13,8 +12,9 @@ from sayso.feedback.detectors.builtin import DETECTORS
 from sayso.feedback.detectors.detector import Detector, Reply
 from sayso.feedback.flags import Flags
 from sayso.feedback.prompts import keep_prompt
+from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import conversations, messages, now
+from sayso.feedback.tables import conversations, messages, now, scans
 from sayso.reply.listed import is_chat, tools_of, with_tool_text
 from sayso.run.flags import ListFlags, MarkFlags, ScanFlags, ShowFlag, list_flags, mark_flags, scan_flags, show_flag
 
@@ -55,13 +55,14 @@ def test_a_scan_flags_each_reply_once(life: Life, store: Store) -> None:
     assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1, "loop": 1}
     assert open_flags(life) == [("empty", "no text"), ("loop", "repeats 'no more'")]
     assert scan_flags(ScanFlags(life=life.root)) == {}
-    (life.run("flags") / "scans.json").unlink()
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(scans.delete())
     assert scan_flags(ScanFlags(life=life.root)) == {}, "no flag is made twice"
     talk(store, "And now?", "")
     assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1}
 
 
-def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: Store) -> None:
+def test_what_a_detector_has_seen_it_does_not_look_at_again(store: Store) -> None:
     """A new version sees everything, and the others nothing."""
     seen = list[str]()
 
@@ -69,15 +70,10 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: S
         def finds(reply: Reply) -> None:
             seen.append(f"{name} {reply.text}")
 
-        from sayso.run.flags import _Scans
+        for after, those in Scans(store).due([Detector(name, version, finds)]).items():
+            for upto, *_ in Flags(store).scan(those, after):
+                Scans(store).done(those, upto)
 
-        flags, own = Flags(store), [Detector(name, version, finds)]
-        scans = _Scans(life.root / "scans.json", "life")
-        for after, those in scans.due(own, flags.last_message()).items():
-            for upto, *_ in flags.scan(those, after):
-                scans.done(those, upto)
-
-    life.root.mkdir(exist_ok=True)
     talk(store, "a", "A", "b", "B")
     scan("1")
     scan("1")
@@ -88,6 +84,8 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(life: Life, store: S
     assert seen[2:] == ["own C", "own A", "own B", "own C"]
     scan("1", "other")
     assert len(seen) == 9
+    scan("1")
+    assert len(seen) == 9, "nor does an earlier version that comes back"
 
 
 def test_a_complaint_of_the_next_turn_is_seen_though_the_reply_is_old(life: Life, store: Store) -> None:
@@ -251,4 +249,4 @@ def test_a_scan_continues_after_an_error(life: Life, store: Store, tmp_path: Pat
     assert run(["flags", "scan", "--detector", "empty", f"{tmp_path}/own.py:bad", "--life", str(life.root)]) == 2
     assert Flags(store).listed() == []
     assert scan_flags(ScanFlags(life=life.root)) == {"empty": 1}
-    assert "empty 1" in read_object(life.run("flags") / "scans.json")["life"]
+    assert [*Scans(store).due([DETECTORS["empty"]])] == [2]

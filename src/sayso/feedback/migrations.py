@@ -22,6 +22,7 @@ from sayso.feedback.tables import (
     migrations_table,
     now,
     ratings,
+    scans,
     signals,
     triage,
     turns,
@@ -77,6 +78,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("answers to evaluation tasks", lambda connection: answers.create(connection, checkfirst=True)),
     ("history of aliases", lambda connection: aliases.create(connection, checkfirst=True)),
     ("generations, flags, keys", _add_generations),
+    ("scans", lambda connection: scans.create(connection, checkfirst=True)),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
