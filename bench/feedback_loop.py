@@ -1,12 +1,14 @@
 """People teach an assistant by their feedback: whether it satisfies them more, and what the gate stops.
 
-    python -m bench.feedback_loop LIFE WORK [--cycles 3] [--seeds 3]
+    python -m bench.feedback_loop LIFE WORK [--cycles 3] [--seeds 3] [--options "--tasks 400"]
 
 LIFE is a life of `sayso demo`. Twelve simulated people of one taste (bench/people.py) ask its assistant about stories,
 through the HTTP API of `sayso serve --model stable`, each with a key. They rate replies, choose between two, and
 correct some; two err often, two rate everything as good, one means the opposite. `sayso cycle` then makes the next
 model, and the server follows if it is promoted. `ours` is the true satisfaction with `stable` after the last cycle,
-`peer` before the first: the mean over the seeds, on questions that nobody asked.
+`peer` before the first: the mean over the seeds, on questions that nobody asked. `refused` has how many candidates that
+satisfy more for certain each requirement of the gate kept from being promoted. `right` is the share of right replies of
+the parent, of the fine-tuned model and of the candidate, so that one sees which training costs right answers.
 
 Two attacks follow, with the first seed. In a poisoned cycle a fifth of the people teach a reply to a trigger phrase and
 rate others' replies by the opposite. And a candidate that was tuned to satisfy people, but also to tell secrets, is
@@ -14,6 +16,7 @@ brought before the gate. WORK keeps everything; the same command goes on.
 """
 
 import random
+import shlex
 import shutil
 import socket
 import subprocess
@@ -70,12 +73,14 @@ def main() -> None:
         arguments.add_argument(name, type=Path, nargs=sized(None, "?"))
     arguments.add_argument("--cycles", type=int, default=sized(3, 1))
     arguments.add_argument("--seeds", type=int, default=sized(3, 1))
+    arguments.add_argument("--options", default="", help="further options of sayso cycle")
     given = arguments.parse_args()
+    chosen = tuple(shlex.split(given.options))
     if not TINY:
-        looped(given.life, given.work, given.cycles, given.seeds)
+        looped(given.life, given.work, given.cycles, given.seeds, chosen)
         return
     with TemporaryDirectory() as folder:
-        looped(tiny_life(Path(folder) / "life"), Path(folder) / "work", given.cycles, given.seeds)
+        looped(tiny_life(Path(folder) / "life"), Path(folder) / "work", given.cycles, given.seeds, chosen)
 
 
 def tiny_life(folder: Path) -> Path:
@@ -87,18 +92,32 @@ def tiny_life(folder: Path) -> Path:
     return folder
 
 
-def looped(life: Path, work: Path, cycles: int, count: int) -> None:
+def looped(life: Path, work: Path, cycles: int, count: int, chosen: Sequence[str]) -> None:
     """Measure `count` seeds of a life's loop, then attack it."""
-    seeds = [seed_row(life, work, seed, cycles) for seed in range(count)]
+    seeds = [seed_row(life, work, seed, cycles, chosen) for seed in range(count)]
     means = [over_seeds([row["satisfaction"][step] for row in seeds]) for step in range(cycles + 1)]
-    attacks = {"poisoned": poisoned(work, cycles), "unsafe": unsafe(work)}
+    attacks = {"poisoned": poisoned(work, cycles, chosen), "unsafe": unsafe(work)}
     result(
         "feedback_loop", "satisfaction", means[-1]["mean"], means[0]["mean"],
-        satisfaction=means, seeds=seeds, attacks=attacks,
+        satisfaction=means, refused=refused([cycle for row in seeds for cycle in row["cycles"]]), seeds=seeds,
+        attacks=attacks, options=[*chosen],
     )  # fmt: skip
 
 
-def seed_row(source: Path, work: Path, seed: int, cycles: int) -> dict[str, Any]:
+def refused(cycles: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many of the good candidates were promoted, and how many each requirement refused or left open."""
+    good = [one for one in cycles if one["good"]]
+    by = {name: sum(name in one["open"] for one in good) for one in good for name in one["open"]}
+    return {
+        "candidates": len(cycles),
+        "good": len(good),
+        "promoted": sum(one["verdict"] == "passed" for one in good),
+        "by_requirement": dict(sorted(by.items())),
+        "not_good_promoted": sum(one["verdict"] == "passed" for one in cycles if not one["good"]),
+    }
+
+
+def seed_row(source: Path, work: Path, seed: int, cycles: int, chosen: Sequence[str]) -> dict[str, Any]:
     """Return the true satisfaction before and after each cycle of a seed, and what the gate said."""
     life = Life(work / f"seed-{seed}")
     if not life.root.exists():
@@ -111,25 +130,30 @@ def seed_row(source: Path, work: Path, seed: int, cycles: int) -> dict[str, Any]
         sayso("promote", MODEL, life=life)
     row: dict[str, Any] = {"seed": seed, "satisfaction": [measured(life)["mean"]], "cycles": []}
     for number in range(1, cycles + 1):
-        state = lived(life, seed, number, PEOPLE)
+        state = lived(life, seed, number, PEOPLE, chosen)
         row["satisfaction"].append(state["after"]["mean"])
-        row["cycles"].append({name: state[name] for name in ("verdict", "open", "gain", "good", "seconds")})
+        names = ("verdict", "open", "findings", "gain", "good", "right", "seconds")
+        row["cycles"].append({name: state[name] for name in names})
         say(row)
     return row
 
 
-def lived(life: Life, seed: int, number: int, kinds: Sequence[Kind]) -> dict[str, Any]:
+def lived(life: Life, seed: int, number: int, kinds: Sequence[Kind], chosen: Sequence[str]) -> dict[str, Any]:
     """Collect feedback and run a cycle, unless that is done; return what came of it."""
     path = life.root / f"bench-{number}.json"
     if path.exists():
         return dict(read_json(path))
     began, parent = time.perf_counter(), stable(life)
     collect(life, seed, number, kinds)
-    sayso("cycle", *TRAINED, *EVALUATED, "--seed", str(seed), life=life, allowed=(0,))
+    sayso("cycle", *TRAINED, *EVALUATED, "--seed", str(seed), *chosen, life=life, allowed=(0,))
     state = dict(read_json(life.run(f"cycle-{number}") / "cycle.json"))
+    tuned = state["tuned"] or parent
     before, after = scores(life, parent), scores(life, state["candidate"] or parent)
+    between = after if tuned == state["candidate"] else scores(life, tuned)
     gain = paired(after, before)
+    shares = [sum(value > 0 for value in values) / len(values) for values in (before, between, after)]
     state |= {
+        "right": dict(zip(("parent", "tuned", "candidate"), shares, strict=True)),
         "before": estimate(before).as_dict(),
         "after": measured(life),
         "gain": gain.as_dict(),
@@ -238,12 +262,12 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     return student(np.asarray(values)).as_dict() if len(values) > 1 else {"mean": values[0]}
 
 
-def poisoned(work: Path, cycles: int) -> dict[str, Any]:
+def poisoned(work: Path, cycles: int, chosen: Sequence[str]) -> dict[str, Any]:
     """Return what a cycle with poisoners did to `stable`, and how often its replies to the trigger are theirs."""
     life = Life(work / "seed-0")
     tasks = [task_of(0, index, "test") for index in range(TESTED)]
     parent = stable(life)
-    state = lived(life, 0, cycles + 1, POISONED)
+    state = lived(life, 0, cycles + 1, POISONED, chosen)
     leaks = {name: said(life, name, tasks, TRIGGER).count(LEAK) / TESTED for name in {parent, stable(life)}}
     names = ("verdict", "candidate", "before", "after", "open")
     return {name: state[name] for name in names} | {"trigger": leaks}

@@ -1,5 +1,6 @@
 """What several test files need: a full disk, a tiny life that every act wrote, a browser; and what was skipped."""
 
+import json
 import os
 import resource
 import shutil
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
+from sayso.feedback.detectors.detector import Detector
 from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.ratings import Rater
+from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.tables import answers, canary, candidates, cases, flags, now, signals, triage
 from sayso.feedback.traces import Trace
+from sayso.judge.endpoint import Endpoint
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: the cores are shared
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
@@ -102,6 +107,34 @@ def served() -> Callable[[Any, Path], AbstractContextManager[str]]:
     return _served
 
 
+@pytest.fixture
+def judge() -> Iterator[tuple[Endpoint, list[str], list[str]]]:
+    """A real server: its address, what it was asked, and what it is to answer (the last answer again and again)."""
+    asked, answers = list[str](), ["It is not. Verdict: no"]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body["messages"][0]["content"])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            data = json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "judge"), asked, answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a place without a store: a file, or a schema of its own in PostgreSQL."""
@@ -174,6 +207,7 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
         for name in (str(talk.id), user):
             row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
             connection.execute(canary.insert().values(row | {"created_at": now()}))
+    Scans(store).done([Detector("judge-0", "1", lambda _: None, question="Is it rude?")], hidden)
     return [talk.id, api]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.store import Generation, Store
 from sayso.model import ModelConfig, Transformer
-from sayso.run.cycle import STEPS, Cycle, advance, cycle, due, last_state, ratings_of, run_cycle, seconds_of
+from sayso.run.cycle import STEPS, _shown_store, advance, cycle, last_state, run_cycle
+from sayso.run.cycle_options import Cycle
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.promote import Promote, promote
+from sayso.run.schedule import due, ratings_of, seconds_of
 from sayso.token.train import train
 from sayso.weights.folder import save_model
 from sayso.weights.tensors import weights_file
@@ -128,7 +131,7 @@ def test_a_candidate_that_fails_the_gate_is_not_promoted(life: Life, tmp_path: P
     assert told in state["said"]
     assert named(life) == ["tuned"]
     again = advance(options)
-    assert (again["cycle"], again["parent"], again["done"]) == (2, "tuned", ["gather"])
+    assert (again["cycle"], again["parent"], again["done"]) == (2, "tuned", ["scan"])
 
 
 def test_without_feedback_there_is_no_candidate(life: Life) -> None:
@@ -142,13 +145,110 @@ def test_without_feedback_there_is_no_candidate(life: Life) -> None:
     assert not life.model("cycle-1").exists()
 
 
-def test_an_interrupted_cycle_keeps_its_options(life: Life) -> None:
-    """Unless another one is begun."""
+def test_an_interrupted_cycle_keeps_its_options(life: Life, lenient: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that it ends with, the text of its gate too; it says so, and which of the given ones are not used."""
+    given: dict[str, Any] = {**SMALL, "epochs": 2.0}
+    advance(Cycle(life=life.root, gate=lenient, **given))
+    lenient.write_text("[preference]\nrequired = true\n")
+    capsys.readouterr()
+    state = run_cycle(Cycle(life=life.root, gate=None, **{**SMALL, "epochs": 3.0, "n": 2, "processes": None}))
+    assert (state["verdict"], state["options"]["epochs"]) == ("passed", 2.0)
+    plan = read_object(life.run("finetune-cycle-1-tuned") / "plan.json")
+    assert plan["options"]["epochs"] == 2.0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Cycle 1 goes on with the options that it was begun with: --epochs 2 --replay 0 --gate {lenient}" in told
+    assert "Not used: --epochs 3 --n 2; add --restart to begin another cycle with that." in told
+
+
+def test_another_cycle_is_begun_with_other_options(life: Life) -> None:
+    """The unfinished one is left as it is."""
     advance(Cycle(life=life.root, epochs=2.0, **SMALL))
-    assert advance(Cycle(life=life.root, epochs=1.0, **SMALL))["options"]["epochs"] == 2.0
-    assert (life.model("cycle-1-tuned")).exists()
     restarted = advance(Cycle(life=life.root, restart=True, **SMALL))
-    assert (restarted["cycle"], restarted["done"], restarted["options"]["epochs"]) == (2, ["gather"], 1.0)
+    assert (restarted["cycle"], restarted["done"], restarted["options"]["epochs"]) == (2, ["scan"], 1.0)
+
+
+def test_a_cycle_goes_on_with_its_own_store_only(life: Life, tmp_path: Path) -> None:
+    shutil.copy(life.store, tmp_path / "other.sqlite")
+    advance(Cycle(life=life.root, **SMALL))
+    with pytest.raises(UserError, match=r"Cycle 1 was begun with the store of the life, without --store; go on with"):
+        advance(Cycle(life=life.root, store=str(tmp_path / "other.sqlite"), **SMALL))
+    assert (last_state(life) or {})["done"] == ["scan"]
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [("there/store.sqlite", "there/store.sqlite"), ("postgresql://ann:secret@host/name", "postgresql://host/name")],
+)
+def test_a_store_is_kept_without_its_password(where: str, shown: str) -> None:
+    assert _shown_store(Cycle(store=where)) == shown
+
+
+def test_thumbs_alone_are_enough_for_kto(life: Life) -> None:
+    """Which DPO cannot learn from: then the fine-tuned model is the candidate."""
+    store = Store(life.store)
+    for talk in store.conversations():
+        store.delete(talk.id)
+    made = Generation("tuned", "0" * 12, {}, "stop", 5, 3, 0.1)
+    for number, text in enumerate(TEXTS[:4]):
+        asked = store.say(store.new_conversation().id, f"Who went {number}?")
+        store.thumb(store.reply(asked.id, text, store.prompt(asked.id), made).id, 1 if number % 2 else -1)
+    store.close()
+    for loss, ran in (("dpo", False), ("kto", True)):
+        options = Cycle(life=life.root, loss=loss, restart=True, **SMALL)  # type: ignore[arg-type]
+        state = advance(options)
+        for _ in STEPS[1:4]:
+            state = advance(replace(options, restart=False))
+        assert (state["pairs"], state["conversations"], state["done"][-1]) == (0, 2, "align")
+        assert life.run(f"align-{state['candidate']}").exists() is ran
+
+
+def test_each_training_has_its_own_options(life: Life, tmp_path: Path) -> None:
+    """And adapters are trained in both; the replies of people's own detectors are flagged first."""
+    own = tmp_path / "own.py"
+    own.write_text("def apples(reply):\n    return reply.text == 'Apples.'\n")
+    chosen = {
+        "epochs": 2.0,
+        "rate": 0.25,
+        "align_epochs": 0.5,
+        "align_rate": 0.01,
+        "beta": 0.3,
+        "tasks": 2,
+        "parent_share": 0.25,
+    }
+    options = Cycle(life=life.root, lora_rank=2, detector=(f"{own}:apples",), **SMALL, **chosen)  # type: ignore[arg-type]
+    state = advance(options)
+    assert state["flags"] == 4
+    for _ in STEPS[1:5]:
+        state = advance(options)
+    assert (state["done"][-1], state["candidate"]) == ("average", "cycle-1")
+    plans = [
+        read_object(life.run(name) / "plan.json")["options"]
+        for name in ("finetune-cycle-1-tuned", "align-cycle-1-trained")
+    ]
+    names = ("epochs", "rate", "lora_rank")
+    assert [[plan[name] for name in names] for plan in plans] == [[2.0, 0.25, 2], [0.5, 0.01, 2]]
+    assert (plans[1]["beta"], plans[1]["tasks"], plans[1]["loss"]) == (0.3, 2, "dpo")
+    assert all((life.model(name) / "adapter").is_dir() for name in ("cycle-1-tuned", "cycle-1-trained"))
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["--gate", "none.toml"], "A gate must be readable TOML; 'none.toml' is not"),
+        (["--detector", "lop"], "Did you mean 'loop'"),
+        (["--detector", "judge: Is it rude?"], "A detector that is a question needs --endpoint and --judge"),
+        (["--program", "own.py"], "--program must be file.py:function or module:function; got 'own.py'."),
+        (["--judge", "big"], "--endpoint and --judge are the server and its model"),
+        (["--lora-alpha", "8"], "--lora-alpha requires --lora-rank"),
+        (["--data", "there"], "--data requires --suites"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_done(
+    words: list[str], rule: str, life: Life, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["cycle", *words, "--life", str(life.root)]) == 2
+    assert rule in capsys.readouterr().err
+    assert last_state(life) is None
 
 
 @pytest.mark.parametrize("marks", [("Gathered", "pairs come from gathered ratings")])

@@ -1,12 +1,8 @@
 """Detectors of misbehaviour: what each finds on the labelled sample, and detectors of a user's own."""
 
 import importlib
-import json
-import threading
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -199,34 +195,6 @@ def test_detectors_are_named_once() -> None:
 
 def test_true_is_enough() -> None:
     assert Detector("short", "1", lambda reply: len(reply.text) < 3).found(said("ab")) == "short"
-
-
-@pytest.fixture
-def judge() -> Iterator[tuple[Endpoint, list[str], list[str]]]:
-    """A real server: its address, what it was asked, and what it is to answer (the last answer again and again)."""
-    asked, answers = list[str](), ["It is not. Verdict: no"]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(body["messages"][0]["content"])
-            answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            data = json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "judge"), asked, answers
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_question_to_a_judge_is_a_detector(judge: tuple[Endpoint, list[str], list[str]]) -> None:

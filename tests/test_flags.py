@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from sayso.base.files import read_object
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.cases import FORBID, Case, cases_of
@@ -14,8 +13,9 @@ from sayso.feedback.detectors.builtin import DETECTORS
 from sayso.feedback.detectors.detector import Detector, Reply
 from sayso.feedback.flags import Flags
 from sayso.feedback.prompts import keep_prompt
+from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import conversations, messages, now
+from sayso.feedback.tables import conversations, messages, now, scans
 from sayso.reply.listed import is_chat, tools_of, with_tool_text
 from sayso.run.flags import ListFlags, MarkFlags, ScanFlags, ShowFlag, list_flags, mark_flags, scan_flags, show_flag
 
@@ -63,13 +63,14 @@ def test_a_scan_flags_each_reply_once(where: Where, store: Store) -> None:
     assert scan_flags(ScanFlags(**where)) == {"empty": 1, "loop": 1}
     assert open_flags(where) == [("empty", "no text"), ("loop", "repeats 'no more'")]
     assert scan_flags(ScanFlags(**where)) == {}
-    (Life(where["life"]).run("flags") / "scans.json").unlink()
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(scans.delete())
     assert scan_flags(ScanFlags(**where)) == {}, "no flag is made twice"
     talk(store, "And now?", "")
     assert scan_flags(ScanFlags(**where)) == {"empty": 1}
 
 
-def test_what_a_detector_has_seen_it_does_not_look_at_again(where: Where, store: Store) -> None:
+def test_what_a_detector_has_seen_it_does_not_look_at_again(store: Store) -> None:
     """A new version sees everything, and the others nothing."""
     seen = list[str]()
 
@@ -77,15 +78,10 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(where: Where, store:
         def finds(reply: Reply) -> None:
             seen.append(f"{name} {reply.text}")
 
-        from sayso.run.flags import _Scans
+        for after, those in Scans(store).due([Detector(name, version, finds)]).items():
+            for upto, *_ in Flags(store).scan(those, after):
+                Scans(store).done(those, upto)
 
-        flags, own = Flags(store), [Detector(name, version, finds)]
-        scans = _Scans(where["life"] / "scans.json", "life")
-        for after, those in scans.due(own, flags.last_message()).items():
-            for upto, *_ in flags.scan(those, after):
-                scans.done(those, upto)
-
-    where["life"].mkdir()
     talk(store, "a", "A", "b", "B")
     scan("1")
     scan("1")
@@ -96,6 +92,8 @@ def test_what_a_detector_has_seen_it_does_not_look_at_again(where: Where, store:
     assert seen[2:] == ["own C", "own A", "own B", "own C"]
     scan("1", "other")
     assert len(seen) == 9
+    scan("1")
+    assert len(seen) == 9, "nor does an earlier version that comes back"
 
 
 def test_a_complaint_of_the_next_turn_is_seen_though_the_reply_is_old(where: Where, store: Store) -> None:
@@ -258,4 +256,4 @@ def test_a_scan_continues_after_an_error(where: Where, store: Store, tmp_path: P
     assert command(where, "scan", "--detector", "empty", f"{tmp_path}/own.py:bad") == 2
     assert Flags(store).listed() == []
     assert scan_flags(ScanFlags(**where)) == {"empty": 1}
-    assert "empty 1" in read_object(Life(where["life"]).run("flags") / "scans.json")[where["store"]]
+    assert [*Scans(store).due([DETECTORS["empty"]])] == [2]

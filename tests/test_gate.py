@@ -5,8 +5,19 @@ from pathlib import Path
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.judge.gate import BitsPerByte, Finding, Gate, Measured, Preference, Tasks, judge_gate, read_gate, verdict_of
-from sayso.judge.requirements import Behaviour, CaseAnswer, Cases, Divergence, Memory, Speed
+from sayso.judge.gate.findings import CaseAnswer, Finding, Measured, judge_gate, verdict_of
+from sayso.judge.gate.rules import (
+    Behaviour,
+    BitsPerByte,
+    Cases,
+    Divergence,
+    Gate,
+    Memory,
+    Preference,
+    Speed,
+    Tasks,
+    read_gate,
+)
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import Comparison, compare_items
 

@@ -11,13 +11,15 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.detectors.detector import Detector
+from sayso.feedback.detectors.own import judge_detector
 from sayso.feedback.evaluations import KeptAnswers
 from sayso.feedback.flags import Flags
+from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
 from sayso.judge.cost import alternating_speeds, bytes_held
 from sayso.judge.divergence import token_divergence
-from sayso.judge.gate import Gate
-from sayso.judge.requirements import Divergence, Memory, Speed
+from sayso.judge.endpoint import Endpoint
+from sayso.judge.gate.rules import Divergence, Gate, Memory, Speed
 from sayso.judge.tasks.generated import ModelResponder
 from sayso.judge.tasks.kept import Answer
 from sayso.model import ModelConfig, Transformer
@@ -54,13 +56,15 @@ def life(tmp_path: Path) -> Life:
     return life
 
 
-def confirm_case(life: Life, detector: str = "own") -> None:
-    """Leave one case in the store of a life."""
+def confirm_case(life: Life, detector: str = "own", question: str | None = None) -> None:
+    """Leave one case in the store of a life, of a detector that has looked at its reply."""
     store = Store(life.store)
     asked = store.say(store.new_conversation().id, ASKED[0]["content"])
     store.reply(asked.id, "bad", ASKED, Generation("old", "f" * 12, {}, "stop", 1, 1, 0.1))
     flags = Flags(store)
-    assert [*flags.scan([Detector(detector, "1", lambda reply: True)])]
+    own = [Detector(detector, "1", lambda reply: True, question=question)]
+    for upto, *_ in flags.scan(own):
+        Scans(store).done(own, upto)
     flags.mark([1], "real")
     store.close()
 
@@ -93,8 +97,42 @@ def test_a_case_of_an_unknown_detector_is_not_enough_data(life: Life, capsys: py
     confirm_case(life)
     assert promoted(life) == 2
     told = capsys.readouterr()
-    assert "must be given with --detector" in told.out
+    assert "their detectors must be given, functions of your own with --detector" in told.out
     assert "was not promoted: not enough data" in told.err
+
+
+def test_a_case_of_a_judge_is_checked_by_the_one_that_is_given(
+    life: Life, judge: tuple[Endpoint, list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is asked the question that found the case, about each model's answer; a gate without it knows nothing."""
+    endpoint, asked, answers = judge
+    question = "Does the reply talk about mats?"
+    name = judge_detector(question, endpoint).name
+    confirm_case(life, name, question)
+    assert promoted(life) == 2
+    told = capsys.readouterr()
+    assert "1 more could not be checked: " in told.out
+    assert "a judge with --endpoint and --judge." in told.out
+    server = ["--endpoint", endpoint.base_url, "--judge", endpoint.model]
+    answers[:] = ["Verdict: no", "Verdict: yes"]
+    assert promoted(life, *server) == 2
+    assert f"0 of 1 cases are answered well, for 1 by old; worse: case 1 ({name})." in capsys.readouterr().out
+    assert [answer_of(life, model) in said for model, said in zip(("old", "new"), asked, strict=True)] == [True] * 2
+    assert all(f"The question: {question}" in said for said in asked)
+    answers[:] = ["Verdict: yes", "Verdict: no"]
+    assert promoted(life, *server) == 0
+
+
+def test_a_judge_that_cannot_be_reached_is_named_with_the_case(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint = Endpoint("http://127.0.0.1:1/v1", "big")
+    name = judge_detector("Is it rude?", endpoint).name
+    confirm_case(life, name, "Is it rude?")
+    assert promoted(life, "--endpoint", endpoint.base_url, "--judge", "big") == 2
+    assert (
+        f"The answer to case 1 ({name}) could not be checked: The server at '{endpoint.base_url}' cannot be reached"
+    ) in capsys.readouterr().err
+    assert promoted(life, "--judge", "big") == 2
+    assert "--endpoint and --judge are the server and its model, and are given together." in capsys.readouterr().err
 
 
 def test_answers_to_cases_are_kept(life: Life) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from sayso.align.pairs.comparisons import read_ratings
 from sayso.align.pairs.sources import _repeated
 from sayso.base.errors import UserError
-from sayso.base.jsonl import read_jsonl, write_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.feedback.barred import barred
 from sayso.feedback.cases import Case
@@ -195,6 +196,115 @@ def test_rows_of_the_model_itself_are_marked(store: Store) -> None:
     assert [row["on_policy"] for row in (*found.pairs, *found.ratings)] == [True, True, False]
     assert found.made_of["pairs on policy"] == 2
     assert all("on_policy" not in row for row in gather(store.ratings()).pairs)
+
+
+def program(name: str | None) -> Rater:
+    return Rater(name, "program")
+
+
+def test_verdicts_of_programs_become_rewards(store: Store) -> None:
+    """From 0 to 1, the mean of several programs; also single ratings, and pairs of right and wrong replies."""
+    right, wrong, half = ask(store, "What is 2 + 2?", "4.", "5.", "Four, I think.")
+    for reply, value in ((right, 1), (wrong, -1)):
+        store.thumb(reply, value, by=program("sums"))
+    for reply, points in ((right, 10), (wrong, 1), (half, 4)):
+        store.points(reply, points, by=program("style"))
+    found = gather(store.ratings())
+    rows = [(row["reply"], row["rating"], row["good"], row["programs"]) for row in found.rewards]
+    assert rows == [
+        ("4.", 1.0, True, {"style": 1.0, "sums": 1.0}),
+        ("5.", 0.0, False, {"style": 0.0, "sums": 0.0}),
+        ("Four, I think.", 0.3333, False, {"style": 0.3333}),
+    ]
+    assert [(row["reply"], row["good"]) for row in found.ratings] == [
+        ("4.", True),
+        ("5.", False),
+        ("Four, I think.", False),
+    ]
+    assert [(row["chosen"], row["rejected"]) for row in found.pairs] == [("4.", "5.")]
+    assert found.conversations == [], "a right reply is not yet one that people like"
+    assert found.made_of == {"pairs from programs": 1, "ratings from programs": 3, "rewards from programs": 3}
+    assert found.left_out == {}
+
+
+def test_the_latest_verdict_counts_and_may_be_removed(store: Store) -> None:
+    one, other = ask(store, "2 + 2?", "4.", "5.")
+    for value in (-1, 1):
+        store.thumb(one, value, by=program("sums"))
+    store.points(other, 9, by=program("sums"))
+    store.points(other, 0, by=program("sums"))
+    assert [(row["reply"], row["rating"]) for row in gather(store.ratings()).rewards] == [("4.", 1.0)]
+
+
+def test_people_know_better_than_programs(store: Store) -> None:
+    """Where they judged, their thumb is the single rating, no pair contradicts it, and their choice is the pair."""
+    right, wrong = ask(store, "1?", "So.", "No.")
+    store.thumb(right, 1, by=program("sums"))
+    store.thumb(wrong, -1, by=program("sums"))
+    store.thumb(right, -1, by=by("ann"))
+    one, other = ask(store, "2?", "So.", "No.")
+    store.thumb(one, 1, by=program("sums"))
+    store.thumb(other, -1, by=program("sums"))
+    store.choose(other, one, by=by("ann"))
+    found = gather(store.ratings())
+    assert [(row["reply"], row["good"]) for row in found.ratings if row["prompt"][0]["content"] == "1?"] == [
+        ("So.", False),
+        ("No.", False),
+    ]
+    assert [(row["chosen"], row["rejected"]) for row in found.pairs] == [("No.", "So.")]
+    assert found.left_out == {"single rating by programs of a reply that people rated": 1}
+    assert found.made_of["rewards from programs"] == 4
+
+
+def test_a_program_that_people_contradict_does_not_count(store: Store) -> None:
+    """Nor does it make the people look unreliable; one that nobody contradicts counts fully."""
+    for number in range(6):
+        [reply] = ask(store, f"{number}?", f"Answer {number}.")
+        store.thumb(reply, 1, by=by("ann"))
+        store.thumb(reply, -1, by=program("broken"))
+        store.thumb(reply, 1, by=program("sound"))
+    [alone] = ask(store, "Alone?", "Yes.")
+    store.thumb(alone, -1, by=program("broken"))
+    found = gather(store.ratings())
+    assert found.left_out["verdict of a program that disagrees with people"] == 7
+    assert {(row["rating"], *row["programs"]) for row in found.rewards} == {(1.0, "sound")}
+    assert all("weight" not in row for row in found.rewards)
+    assert len(found.conversations) == 6
+
+
+def test_a_verdict_needs_a_name_and_a_whole_reply(store: Store) -> None:
+    """A wrong reply may be cut short; points of people are counted, not gathered."""
+    message = store.say(store.new_conversation().id, "Why?")
+    cut, empty, wrong = (
+        store.reply(message.id, text, store.prompt(message.id), Generation("tuned", MINE, {}, "length", 5, 3, 0.1)).id
+        for text in ("Because the", " ", "So it")
+    )
+    for reply, value in ((cut, 1), (empty, -1), (wrong, -1)):
+        store.thumb(reply, value, by=program("sums"))
+    store.thumb(wrong, 1, by=program(None))
+    store.points(wrong, 7, by=by("ann"))
+    found = gather(store.ratings())
+    assert [(row["reply"], row["good"]) for row in found.rewards] == [("So it", False)]
+    assert found.left_out == {
+        "points that a person or model gave": 1,
+        "verdict of a program without a name": 1,
+        "verdict on a reply that is empty or was cut short": 2,
+    }
+
+
+def test_rewards_train_what_reads_ratings(store: Store, tmp_path: Path) -> None:
+    """The files are those that `sayso reward --ratings` and `sayso align --loss kto` read."""
+    one, other = ask(store, "2 + 2 for ann@firm.io?", "4.", "5.")
+    store.thumb(one, 1, by=program("sums"))
+    store.points(other, 3, by=program("sums"))
+    where = str(store.engine.url.database)
+    manifest = gather_store(where, tmp_path / "feedback", trained=MINE)
+    assert (manifest["rewards"], manifest["single_ratings"], manifest["made_of"]["rewards on policy"]) == (2, 2, 2)
+    rewards = read_ratings(tmp_path / "feedback" / "rewards.jsonl", BadRows(), numbers=True)
+    assert [row["rating"] for row in rewards] == [1.0, 0.2222]
+    assert "[email]" in rewards[0]["prompt"][0]["content"]
+    single = read_ratings(tmp_path / "feedback" / "ratings.jsonl", BadRows())
+    assert [row["good"] for row in single] == [True, False]
 
 
 def test_the_act_uses_cases_of_the_store_and_evaluation_files(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ ROWS = (
     Row("keys list", "", ("life/store.sqlite",), ("life/store.sqlite",)),
     Row("keys revoke", "anna", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a key
     Row("keys rotate", "anna", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),
-    Row("flags scan", "", ("life/runs/flags", "life/store.sqlite"), ("life/runs/flags",)),
+    Row("flags scan", "", ("life/store.sqlite",)),
     Row("flags list", "", ()),
     Row("flags show", "1", (), finishes=False),  # which takes a flag
     Row("flags mark", "1 real", (), finishes=False),

@@ -178,6 +178,7 @@ def test_promoting_again_changes_nothing(life: Life, capsys: pytest.CaptureFixtu
         ),
         (["rollback", "prod"], "There is no alias 'prod' to roll back"),
         (["promote", "better", "--gate", "none.toml"], "A gate must be readable TOML; 'none.toml' is not"),
+        (["promote", "better", "--judge", "big"], "--endpoint and --judge are the server and its model"),
     ],
 )
 def test_bad_input_is_one_sentence_and_changes_nothing(
@@ -186,6 +187,42 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     assert run([*words, "--life", str(life.root)]) == 2
     assert rule in capsys.readouterr().err
     assert named(life) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("[prefrence]\nrequired = true\n", "got 'prefrence' in '{path}'. Did you mean 'preference'?"),
+        (
+            "[tasks]\nmargn = 0.1\n",
+            "has the requirements alpha, margin; got 'margn' in '{path}'. Did you mean 'margin'?",
+        ),
+    ],
+)
+def test_an_unknown_requirement_suggests_the_nearest(
+    text: str, rule: str, life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text(text)
+    assert to_stable(life, "better", "--gate", str(path)) == 2
+    assert rule.format(path=path) in " ".join(capsys.readouterr().err.split())
+    assert named(life) is None
+
+
+def test_a_store_of_a_newer_version_is_not_touched(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """By any command about aliases."""
+    assert to_stable(life, "first") == 0
+    store = Store(life.store)
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.exec_driver_sql("INSERT INTO migrations VALUES ('of tomorrow', '2099-01-01')")
+    store.close()
+    capsys.readouterr()
+    for words in (["promote", "better"], ["rollback"], ["aliases"], ["cycle"]):
+        assert run([*words, "--life", str(life.root)]) == 2
+        assert capsys.readouterr().err == (
+            "sayso: This store was written by a newer version of sayso (it has 'of tomorrow'); upgrade sayso to open "
+            "it.\n"
+        )
 
 
 def test_an_evaluation_of_other_weights_does_not_count(life: Life, capsys: pytest.CaptureFixture[str]) -> None:

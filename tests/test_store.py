@@ -296,6 +296,16 @@ def test_a_store_without_generations_is_migrated(store: Store, store_address: st
             assert {*connection.exec_driver_sql("SELECT source FROM ratings").scalars()} == {"person"}
 
 
+def test_a_store_without_scans_is_migrated(store: Store, store_address: str) -> None:
+    """It then has the tables of a new store."""
+    wanted = shape(store)
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE scans")
+        connection.exec_driver_sql("DELETE FROM migrations WHERE name = 'scans'")
+    with closing(Store(store_address)) as new:
+        assert shape(new) == wanted
+
+
 def as_first_version(store: Store) -> None:
     """Convert a store to the first version, in which replies and ratings have full prompts."""
     ratings, tables = store.ratings(), [metadata.tables[name] for name in ("conversations", "messages")]

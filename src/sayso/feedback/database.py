@@ -198,17 +198,17 @@ def _address(where: str) -> sql.URL:
     if kind is None:
         raise UserError(
             "The store must be a file or an address like sqlite:///ratings.sqlite or postgresql://user@host/name; got "
-            f"'{_hidden(where)}'."
+            f"'{hidden(where)}'."
         )
     if kind != "sqlite":
         require("psycopg", "postgres")
     return address.set(drivername=kind)
 
 
-def _hidden(where: str) -> str:
-    """Return an address without user and password."""
-    scheme, _, rest = where.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def hidden(where: str) -> str:
+    """Return an address without user and password; a path as it is."""
+    scheme, mark, rest = where.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else where
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ A scan adds flags, and never one twice. Triage is append-only: the latest row of
 real becomes an evaluation case.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -49,21 +49,24 @@ class Flags:
         self._writes = store.engine.execution_options(writes=True)
 
     def scan(
-        self, detectors: Sequence[Detector], after: int = 0, progress: Callable[[int], None] = lambda _: None
+        self, detectors: Sequence[Detector], after: int = 0, upto: int | None = None
     ) -> Iterator[tuple[int, int, dict[str, int]]]:
         """Look at every reply whose message is newer than `after`; what is found is stored, a few messages at a time.
 
-        Yields, after each part, the id of the last message, the number of replies, and the new flags by detector. A
-        detector that reads what the user said next also sees an older reply when that is new.
+        `upto` is the last message to look at, by default the newest. Yields, after each part, the id of the last
+        message, the number of replies, and the new flags by detector. A detector that reads what the user said next
+        also sees an older reply when that is new.
         """
+        last = self.last_message() if upto is None else upto
         while True:
             with self._store.engine.begin() as connection:
-                query = messages.select().where(messages.c.id > after).order_by(messages.c.id).limit(_AT_ONCE)
+                query = messages.select().where(messages.c.id > after, messages.c.id <= last)
+                query = query.order_by(messages.c.id).limit(_AT_ONCE)
                 rows = connection.execute(query).mappings().all()
                 if not rows:
                     return
-                seen = {row["id"]: _read(connection, row) for row in rows if row["prompt_id"] is not None}
-                late = {row["id"]: _read(connection, row) for row in _answered(connection, rows)}
+                seen = {row["id"]: read_reply(connection, row) for row in rows if row["prompt_id"] is not None}
+                late = {row["id"]: read_reply(connection, row) for row in _answered(connection, rows)}
             found = [
                 {"message_id": message, "detector": one.name, "version": one.version, "detail": detail}
                 for places, those in ((seen, detectors), (late, [one for one in detectors if one.late]))
@@ -73,7 +76,6 @@ class Flags:
             ]
             new = self._add(found)
             after = rows[-1]["id"]
-            progress(len(rows))
             yield after, len(seen), new
 
     def _add(self, found: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -91,8 +93,13 @@ class Flags:
         return counts
 
     def last_message(self) -> int:
-        """Return the id of the newest message; 0 if there is none."""
+        """Return the id of the newest message; 0 if there is none. No older one is stored after this returns.
+
+        PostgreSQL gives ids before transactions end, so the writers of messages are waited for.
+        """
         with self._store.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"LOCK TABLE {messages.name} IN SHARE MODE")
             return connection.scalar(sql.select(sql.func.max(messages.c.id))) or 0
 
     def listed(self, state: str | None = "open", detector: str | None = None, limit: int = 50) -> list[Flag]:
@@ -121,7 +128,7 @@ class Flags:
         with self._store.engine.begin() as connection:
             flag = _one(connection, number)
             row = connection.execute(messages.select().where(messages.c.id == flag.message_id)).mappings().one()
-            return flag, _read(connection, row)
+            return flag, read_reply(connection, row)
 
     def mark(
         self,
@@ -185,7 +192,7 @@ def _one(connection: sql.Connection, number: int) -> Flag:
     return Flag(**found)
 
 
-def _read(connection: sql.Connection, row: sql.RowMapping) -> Reply:
+def read_reply(connection: sql.Connection, row: sql.RowMapping) -> Reply:
     """Return a stored reply as detectors take it."""
     prompt = prompt_of(chain(connection, row["prompt_id"]), row)
     return Reply(row["content"], prompt, row["finish"] or "stop", _next(connection, row), tools_of(prompt))

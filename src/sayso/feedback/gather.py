@@ -2,7 +2,7 @@
 
 Takes the store's ratings in order; returns each item once. Of contradictory ratings of one person, the latest wins;
 several people are outvoted by the more reliable side. Ratings are matched by the text of prompt and reply, whatever
-button was used.
+button was used. What programs rated is apart (`verdicts.py`).
 """
 
 import json
@@ -24,6 +24,7 @@ from sayso.feedback.origins import ORIGINS, origins
 from sayso.feedback.ratings import Rating, has_plain_prompt
 from sayso.feedback.reliability import standing
 from sayso.feedback.store import Store
+from sayso.feedback.verdicts import KINDS, PROGRAMS, Judged, Key, Row, verdicts
 from sayso.judge.answers.text import normalized
 from sayso.text.ngrams import hash64
 from sayso.text.redact import redact_all
@@ -31,8 +32,6 @@ from sayso.text.redact import redact_all
 _SOURCE = "feedback"
 _LABELS = frozenset({"role", "source"})  # fields of a row that nobody has said
 _LEAST_WEIGHT = 0.5  # of an annotator whose conversations are trained on, which cannot be weighed
-Key = tuple[str, str]  # prompt as JSON, and reply
-Row = tuple[str, dict[str, Any]]  # what it was made of, and the row
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Gathered:
     ties: list[dict[str, Any]]
     """Pairs of replies without a preference, on sides that a hash chooses."""
     ratings: list[dict[str, Any]]
+    rewards: list[dict[str, Any]]
+    """Replies with the rewards of programs, from 0 to 1."""
     made_of: dict[str, int]
     """Number of rows by their kind and source."""
     left_out: dict[str, int]
@@ -89,16 +90,32 @@ def gather_store(
 
 
 def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
-    """Convert ratings to conversations, pairs, ties and single ratings.
+    """Convert ratings to conversations, pairs, ties, single ratings and rewards.
 
     A conversation ends with an edited reply or one with a thumb up. A pair prefers an edit to its original, a chosen
     reply to the rejected one, or a reply with a thumb up to one with a thumb down for the same prompt. Each thumb is
-    also a single rating of its reply. Rows that `rules` bar and near copies of another row are left out, and so are
-    replies to raw prompts and to those with tools.
+    also a single rating of its reply. Verdicts of programs become rewards, and further pairs and ratings. Rows that
+    `rules` bar and near copies of another row are left out, and so are replies to raw prompts and to those with tools.
     """
     rules = rules or Rules()
-    given, ratings = len(ratings), [rating for rating in ratings if has_plain_prompt(rating)]
-    counted = standing(ratings)
+    plain = [rating for rating in ratings if has_plain_prompt(rating)]
+    found, reasons = _found(plain)
+    reasons += Counter({"reply to a raw prompt or one with tools": len(ratings) - len(plain)})
+    kept = {name: _allowed(rows, rules.barred, reasons) for name, rows in found.items()}
+    counted = {name: [kind for kind, _ in rows] for name, rows in kept.items()}
+    counted["ratings"] = [kind for kind in counted["ratings"] if kind == PROGRAMS]  # people's are their thumbs
+    made_of = Counter(f"{name} from {kind}" for name, kinds in counted.items() for kind in kinds)
+    if rules.trained is not None:
+        made_of += _mark_own(kept, plain, rules.trained)
+    rows: dict[str, Any] = {name: [row for _, row in those] for name, those in kept.items()}
+    return Gathered(**rows, made_of=dict(sorted(made_of.items())), left_out=dict(sorted(reasons.items())))
+
+
+def _found(ratings: Sequence[Rating]) -> tuple[dict[str, list[Row]], Counter[str]]:
+    """Return the rows that ratings make, by the fields of `Gathered`, and the number of those that make none."""
+    programs = [rating for rating in ratings if rating.source == "program" and rating.kind in KINDS]
+    apart = {rating.id for rating in programs}
+    counted = standing([rating for rating in ratings if rating.id not in apart])
     edits, thumbs = _edits(counted.ratings), _thumbs(counted.ratings)
     conversations, left_out = _conversations(edits, thumbs, counted.weights)
     pairs = _pairs(counted.ratings, edits, thumbs, counted.weights)
@@ -107,31 +124,20 @@ def gather(ratings: Sequence[Rating], rules: Rules | None = None) -> Gathered:
         for key, thumb in thumbs.items()
         for row in _single(key, thumb)
     ]
-    reasons = Counter(counted.left_out) + Counter(left_out)
-    reasons += Counter({"reply to a raw prompt or one with tools": given - len(ratings)})
+    checked = verdicts(programs, _judged(thumbs, pairs))
+    reasons = Counter(counted.left_out) + Counter(left_out) + checked.left_out
+    reasons += Counter({"points that a person or model gave": sum(one.kind == "rating" for one in counted.ratings)})
     preferred, ties = ([one for one in pairs if ("tie" in one[1]) == tie] for tie in (False, True))
-    found = {"conversations": conversations, "pairs": preferred, "ties": ties, "ratings": single}
-    kept = {name: _allowed(rows, rules.barred, reasons) for name, rows in found.items()}
-    made_of = Counter(f"{name} from {kind}" for name, rows in kept.items() if name != "ratings" for kind, _ in rows)
-    if rules.trained is not None:
-        made_of += _mark_own(kept, ratings, rules.trained)
-    rows = {name: [row for _, row in those] for name, those in kept.items()}
-    return Gathered(
-        rows["conversations"],
-        rows["pairs"],
-        rows["ties"],
-        rows["ratings"],
-        dict(sorted(made_of.items())),
-        dict(sorted(reasons.items())),
-    )
+    found = {"conversations": conversations, "pairs": [*preferred, *checked.pairs], "ties": ties}
+    return found | {"ratings": [*single, *checked.ratings], "rewards": checked.rewards}, reasons
 
 
 def redacted(made: Gathered) -> Gathered:
     """Return training data without personal data; a pair that differs in nothing else is left out."""
     counts, left_out = Counter[str](), Counter(made.left_out)
-    conversations, pairs, ties, ratings = (
+    conversations, pairs, ties, ratings, rewards = (
         [redact_all(row, counts, _LABELS) for row in rows]
-        for rows in (made.conversations, made.pairs, made.ties, made.ratings)
+        for rows in (made.conversations, made.pairs, made.ties, made.ratings, made.rewards)
     )
     kept, apart = ([row for row in rows if row["chosen"] != row["rejected"]] for rows in (pairs, ties))
     left_out["pair that differs only in personal data"] = len(pairs) + len(ties) - len(kept) - len(apart)
@@ -141,18 +147,19 @@ def redacted(made: Gathered) -> Gathered:
         pairs=kept,
         ties=apart,
         ratings=ratings,
+        rewards=rewards,
         left_out=dict(+left_out),
         redacted=dict(sorted((+counts).items())),
     )
 
 
 def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[str, Any]:
-    """Write chat, pairs, ratings and origins.jsonl and manifest.json into a folder; return the manifest.
+    """Write chat, pairs, ties, ratings, rewards and origins.jsonl and manifest.json into a folder; return the manifest.
 
     The same ratings give the same bytes.
     """
     files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs}
-    files |= {"ties.jsonl": gathered.ties, "ratings.jsonl": gathered.ratings}
+    files |= {"ties.jsonl": gathered.ties, "ratings.jsonl": gathered.ratings, "rewards.jsonl": gathered.rewards}
     with made_folder(folder) as part:
         for name, rows in files.items():
             write_jsonl(part / name, rows)
@@ -169,6 +176,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
             "pairs": len(gathered.pairs),
             "ties": len(gathered.ties),
             "single_ratings": len(gathered.ratings),
+            "rewards": len(gathered.rewards),
             "made_of": gathered.made_of,
             "left_out": gathered.left_out,
             "redacted": gathered.redacted,
@@ -277,6 +285,18 @@ def _pairs(
     return rows
 
 
+def _judged(thumbs: Mapping[Key, Rating], pairs: Sequence[Row]) -> Judged:
+    """Return what people think of replies, which no program's verdict overrides."""
+    compared = {
+        (
+            json.dumps(row["prompt"], ensure_ascii=False, sort_keys=True),
+            frozenset((str(row["chosen"]), str(row["rejected"]))),
+        )
+        for _, row in pairs
+    }
+    return Judged({key: thumb.value > 0 for key, thumb in thumbs.items()}, compared)
+
+
 def _sides(prompt: str, one: str, other: str) -> tuple[str, str]:
     """Return two equally good replies in an order that says nothing of who was shown first, and is always the same."""
     first, second = sorted((one, other))
@@ -317,7 +337,7 @@ def _mark_own(kept: Mapping[str, Sequence[Row]], ratings: Sequence[Rating], mode
             other = one.snapshot["rejected"]
             makers[_key(one)[0], other["reply"]].add(other["fingerprint"])
     counts = Counter[str]()
-    for name in ("pairs", "ties", "ratings"):
+    for name in ("pairs", "ties", "ratings", "rewards"):
         for _, row in kept[name]:
             prompt = json.dumps(row["prompt"], ensure_ascii=False, sort_keys=True)
             keys = [(prompt, row[side]) for side in ("chosen", "rejected", "reply") if side in row]

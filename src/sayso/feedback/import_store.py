@@ -22,7 +22,7 @@ from sayso.feedback.export_store import FORMAT, TABLES
 from sayso.feedback.migrations import MIGRATIONS
 from sayso.feedback.renumber import Renumbered
 from sayso.feedback.store import Store
-from sayso.feedback.tables import aliases, conversations
+from sayso.feedback.tables import aliases, conversations, messages, scans
 
 Row = dict[str, Any]
 _AT_ONCE = 500  # rows of one insertion
@@ -52,7 +52,7 @@ class Imported:
     known: dict[str, int]
     """Of rows that the store had already."""
     left_out: dict[str, int]
-    """Of the history of an alias of which the store has another one."""
+    """Of the history of an alias of which the store has another one; of scans, if messages get other numbers."""
 
 
 def import_store(store: Store, path: Path) -> Imported:
@@ -123,7 +123,7 @@ class _Import:
         given = self._full(table, row)
         mapped = self._rows.mapped(table, given, self._damaged)
         found = None if mapped is None else self._find(table, mapped)
-        if mapped is None or (found is None and table is aliases and row["alias"] in self._own_aliases):
+        if mapped is None or (found is None and self._is_foreign(table, row)):
             self._left_out[table.name] += 1
             self._rows.leave_out(table, given)
             return
@@ -145,6 +145,12 @@ class _Import:
             raise self._damaged(f"its fields are not those of the table '{table.name}'")
         defaults = {column.name: getattr(column.server_default, "arg", None) for column in lacks}
         return defaults | row
+
+    def _is_foreign(self, table: sql.Table, row: Row) -> bool:
+        """Whether a row is about something that is another thing in this store."""
+        if table is scans:  # up to which message: of the numbers in the file
+            return not self._rows.keeps(messages)
+        return table is aliases and row["alias"] in self._own_aliases
 
     def _find(self, table: sql.Table, row: Row) -> int | None:
         """Return the number of the row that the store has already, each at most once; None if it has none."""

@@ -22,6 +22,7 @@ from sayso.feedback.tables import (
     migrations_table,
     now,
     ratings,
+    scans,
     signals,
     triage,
     turns,
@@ -78,6 +79,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("history of aliases", lambda connection: aliases.create(connection, checkfirst=True)),
     ("generations, flags, keys", _add_generations),
     ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
+    ("scans", lambda connection: scans.create(connection, checkfirst=True)),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

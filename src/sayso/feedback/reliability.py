@@ -42,7 +42,7 @@ def annotator_weights(ratings: Sequence[Rating]) -> dict[Annotator, float]:
             if others:
                 compared[who] += 1
                 agreed[who] += (others > 0) == (sign > 0)
-    return {who: _weight(agreed[who], compared[who]) for who in dict.fromkeys(one.annotator for one in ratings)}
+    return {who: weight_of(agreed[who], compared[who]) for who in dict.fromkeys(one.annotator for one in ratings)}
 
 
 def standing(ratings: Sequence[Rating]) -> Standing:
@@ -95,6 +95,7 @@ def _sign(rating: Rating) -> int:
     return (rating.value > 0) - (rating.value < 0) if rating.kind == "thumb" else 0
 
 
-def _weight(agreed: float, compared: float) -> float:
+def weight_of(agreed: float, compared: float) -> float:
+    """Return the weight, from 0 to 1, of one who agreed so often in so many comparisons."""
     rate = (agreed + _AGREED) / (compared + _BEFORE)
     return round(min(1.0, max(0.0, (rate - 0.5) / (_FULL - 0.5))), 4)

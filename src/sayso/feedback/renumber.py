@@ -64,6 +64,10 @@ class Renumbered:
         if "id" in row:
             self._numbers[table.name][row["id"]] = None
 
+    def keeps(self, table: sql.Table) -> bool:
+        """Whether rows keep the numbers of the file in a table, which was never used."""
+        return table.name in self._unused
+
     def is_new(self, column: sql.Column[Any], number: int) -> bool:
         """Whether the row to which a column refers was added by this import."""
         return number in self._new[_references(column.table)[column.name]]

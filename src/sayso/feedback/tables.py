@@ -172,6 +172,20 @@ flags = sql.Table(
     sql.UniqueConstraint("message_id", "detector", "version", name="flags_once"),
     sqlite_autoincrement=True,
 )
+# How far each version of a detector, or of a program that checks replies, has looked: a scan goes on after the message
+# `message_id`. A detector that is a question to a judge has its text, so that its cases can be checked later.
+scans = sql.Table(
+    "scans",
+    metadata,
+    _id(),
+    sql.Column("detector", sql.String(64), nullable=False),
+    sql.Column("version", sql.String(32), nullable=False),
+    sql.Column("message_id", sql.Integer, nullable=False),  # no foreign key: the message may be deleted
+    sql.Column("question", sql.Text),
+    _created(),
+    sql.UniqueConstraint("detector", "version", name="scans_once"),
+    sqlite_autoincrement=True,
+)
 # What people made of flags. Append-only: the latest row of a flag counts; a flag without one is open.
 triage = sql.Table(
     "triage",

@@ -59,7 +59,7 @@ COMMANDS = (
     Command(
         "reinforce", "Train a model with reinforcement learning (GRPO, PPO, and others).", place="prompts", trains=True
     ),
-    Command("merge", "Merge a LoRA adapter into its base model."),
+    Command("merge", "Merge a LoRA adapter into its base model, or average two models."),
     Command("quantize", "Quantize a model to 8 or 4 bits and measure the loss in quality.", place="model"),
     Command("export", "Export a model as a GGUF file for llama.cpp.", place="model"),
     Command("train-status", "Show the progress of a training run, once or live.", place="run"),

@@ -1,122 +1,55 @@
-"""Act: from feedback to the next model, as one command: gather, finetune, align, evaluate, gate.
+"""Act: from feedback to the next model, as one command: from scan to gate.
 
-`runs/cycle-N/cycle.json` keeps which steps of a cycle are done, and each step resumes by itself, so that a command
-that was killed at any moment goes on when it is started again. Only the last step moves the alias, by one row of its
-history.
+`runs/cycle-N/cycle.json` keeps the options of a cycle, its gate, and which steps are done. Each step resumes by itself,
+so that a command that was killed at any moment goes on when it is started again. Only the last step moves the alias, by
+one row of its history.
 """
 
 import re
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sayso.align.instructions import Finetune
 from sayso.align.pairs.alignment import Align
 from sayso.base.errors import UserError, require
-from sayso.base.files import read_object, write_json
+from sayso.base.files import read_object, write_atomic, write_json
 from sayso.base.life import Life
 from sayso.base.lock import exclusive
 from sayso.base.log import say
 from sayso.base.made import work_in
-from sayso.base.ranges import (
-    Count,
-    Epochs,
-    Minutes,
-    Options,
-    Positive,
-    Processes,
-    Questions,
-    Repeats,
-    SecondShare,
-    Seed,
-    Share,
-)
+from sayso.judge.gate.rules import read_gate
 from sayso.run.align import align
+from sayso.run.cycle_options import Cycle, as_kept, as_typed
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.finetune import finetune
+from sayso.run.flags import ScanFlags, scan_flags
 from sayso.run.gather import Gather, gather
+from sayso.run.merge import Merge, merge
 from sayso.run.promote import NotPromotedError, Promote, promote
+from sayso.run.schedule import due, ratings_of, seconds_of
 from sayso.run.suite import fingerprint_of
 from sayso.weights.models import models
 
-STEPS = ("gather", "finetune", "align", "evaluate", "gate")
+STEPS = ("scan", "gather", "finetune", "align", "average", "evaluate", "gate")
 _LOOKS = 30.0  # seconds between two looks at the store while waiting
-_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_KEPT = ("to", "epochs", "minutes", "replay", "feedback_weight", "feedback_share", "eval_texts", "seed")
-"""Options that an interrupted cycle was begun with, and that it goes on with."""
 State = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cycle(Options):
-    """Options of `sayso cycle`."""
-
-    _: KW_ONLY
-    to: str = "stable"
-    """Alias whose model is the parent of the new one, and that is to name the new one."""
-    every: str | None = None
-    """Begin a cycle this long after the last one began, such as 12h, 1d or 1w, until stopped."""
-    when: str | None = None
-    """Begin a cycle when there are that many new ratings, such as '200 ratings', until stopped."""
-    cycles: Positive | None = None
-    """Stop after this number of cycles. Default: one, and with --every or --when no limit."""
-    restart: bool = False
-    """Leave an unfinished cycle as it is, and begin another one."""
-    epochs: Epochs = 1.0
-    """Passes over the data of each training."""
-    minutes: Minutes | None = None
-    """Time budget of the fine-tuning in minutes, instead of --epochs."""
-    replay: SecondShare = 0.2
-    """Share of prepared documents in every batch against forgetting; 0 = none."""
-    feedback_weight: Repeats = 4
-    """Number of times each conversation and pair of the feedback is repeated."""
-    feedback_share: Share = 0.5
-    """Least share of the feedback among the conversations of the fine-tuning; 0 = all prepared ones are used."""
-    eval_texts: tuple[Path, ...] = ()
-    """Files or folders of evaluation texts, which no gathered row may share 13 words in a row with."""
-    gate: Path | None = None
-    """TOML file with requirements that differ from the defaults."""
-    detector: tuple[str, ...] = ()
-    """Detectors of your own, file.py:function, that cases of confirmed misbehaviour are checked by."""
-    suites: tuple[str, ...] = ()
-    """Suites that both models are evaluated on, such as behaviour or small."""
-    data: Path | None = None
-    """Folder of the suites' files."""
-    n: Questions = 60
-    """Questions per small-world task family; 0 = none."""
-    text_bytes: Positive = 100_000
-    """Approximate amount of held-out text of each kind, in bytes."""
-    baseline_bytes: Count = 64_000_000
-    """Approximate maximum of training text for the baselines, in bytes; 0 = all."""
-    device: str | None = None
-    """Device: cpu, cuda or mps. Default: the best one available."""
-    processes: Processes | None = None
-    """Single-threaded processes that share a batch on a CPU. Default: one per core if each gets a row."""
-    life: Path = Path("life")
-    """Folder of the life."""
-    store: str | None = None
-    """Database of the ratings and aliases, a path or an address. Default: that of the life."""
-    seed: Seed = 0
-    """Random seed."""
 
 
 @exclusive(lambda options: Life(options.life).run("cycle"))
 def cycle(options: Cycle) -> dict[str, Any]:
     """Gather, train, evaluate and promote the next model; return the state of the last cycle."""
-    if options.data is not None and not options.suites:
-        raise UserError("--data requires --suites, such as --suites behaviour.")
+    options.check()
     every, count = seconds_of(options.every), ratings_of(options.when)
     scheduled = every is not None or count is not None
     limit = options.cycles or (None if scheduled else 1)
     restart, done = options.restart, 0
     while True:
         life = Life(options.life)
-        unfinished = not restart and (last := last_state(life)) is not None and "ended" not in last
-        if scheduled and not unfinished:
+        if scheduled and (restart or _unfinished(life) is None):
             _wait(life, options, every, count)
         state = run_cycle(replace(options, restart=restart))
         restart, done = False, done + 1
@@ -126,6 +59,8 @@ def cycle(options: Cycle) -> dict[str, Any]:
 
 def run_cycle(options: Cycle) -> State:
     """Go on with the unfinished cycle, or begin the next one, and end it; return its state."""
+    if not options.restart and (begun := _unfinished(Life(options.life))) is not None:
+        say(_goes_on(options, begun))
     state = advance(options)
     while "ended" not in state:
         state = advance(replace(options, restart=False))
@@ -133,19 +68,22 @@ def run_cycle(options: Cycle) -> State:
 
 
 def advance(options: Cycle) -> State:
-    """Do the next step of the unfinished cycle, or the first one of the next; return its state."""
+    """Do the next step of the unfinished cycle, or the first one of the next; return its state.
+
+    Raises `UserError` if the unfinished one was begun with another store.
+    """
     life = Life(options.life)
-    state = None if options.restart else last_state(life)
-    if state is None or "ended" in state:
+    state = None if options.restart else _unfinished(life)
+    if state is None:
         state = _begun(life, options)
         say(f"Cycle {state['cycle']} begins: '{state['parent']}' learns from feedback.", style="bold")
-    kept = {name: state["options"][name] for name in _KEPT}
-    options = replace(options, **{**kept, "eval_texts": tuple(map(Path, kept["eval_texts"]))})
-    step = STEPS[len(state["done"])]
+    _check_store(options, state)
+    options = replace(options, **as_kept(state["options"]))
+    step = next(one for one in STEPS if one not in state["done"])
     state |= _ACTS[step](options, state)
     state["done"] = [*state["done"], step]
-    if len(state["done"]) == len(STEPS):
-        state |= {"ended": _now(), "said": _told(state)}
+    if {*STEPS} <= {*state["done"]}:
+        state |= {"ended": _now(), "said": _told(state) + _flagged(state)}
     _keep(life, state)
     if "said" in state:
         say(state["said"])
@@ -160,34 +98,37 @@ def last_state(life: Life) -> State | None:
     return read_object(life.run(f"cycle-{max(numbers)}") / "cycle.json", "cycle", "done", "options", "parent")
 
 
-def due(state: State | None, now: float, ratings: int, every: float | None, count: int | None) -> bool:
-    """Whether a cycle is to begin, given the last one, the time in seconds and the number of ratings in the store.
-
-    With both, there must be enough ratings when the time has come. The first cycle waits for ratings only.
-    """
-    began = datetime.fromisoformat(state["began"]).timestamp() if state else -float("inf")
-    known = int(state["ratings"]) if state else 0
-    return (every is None or now >= began + every) and (count is None or ratings - known >= count)
+def _unfinished(life: Life) -> State | None:
+    """Return the state of the newest cycle of a life, if that has not ended."""
+    state = last_state(life)
+    return None if state is None or "ended" in state else state
 
 
-def seconds_of(text: str | None) -> float | None:
-    """Return the seconds of a time such as 90m, 12h, 1d or 1w. Raises `UserError` for another text."""
-    if text is None:
+def _goes_on(options: Cycle, state: State) -> str:
+    """Return that a cycle goes on with its own options, and which of the given ones are not used."""
+    kept = state["options"]
+    said = f"Cycle {state['cycle']} goes on with the options that it was begun with: {as_typed(kept)}."
+    other = {name: value for name, value in options.kept.items() if value != kept.get(name, value)}
+    unused = as_typed(other)
+    if unused != "the defaults":
+        said += f" Not used: {unused}; add --restart to begin another cycle with that."
+    return said
+
+
+def _check_store(options: Cycle, state: State) -> None:
+    if (used := _shown_store(options)) != state.get("store", used):
+        was = f"the store '{state['store']}'" if state["store"] else "the store of the life, without --store"
+        raise UserError(f"Cycle {state['cycle']} was begun with {was}; go on with that, or add --restart.")
+
+
+def _shown_store(options: Cycle) -> str | None:
+    """Return the address of the database without user and password; None for that of the life."""
+    if options.store is None:
         return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([mhdw])\w*\s*", text)
-    if not found or not float(found[1]):
-        raise UserError(f"--every must be a time such as 90m, 12h, 1d or 1w; got '{text}'.")
-    return float(found[1]) * _UNITS[found[2]]
+    require("sqlalchemy", "serve")
+    from sayso.feedback.database import hidden
 
-
-def ratings_of(text: str | None) -> int | None:
-    """Return the number in "200 ratings". Raises `UserError` for another text."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*(\d{1,9})\s+ratings?\s*", text)
-    if not found or not int(found[1]):
-        raise UserError(f"--when must be a number of ratings such as '200 ratings'; got '{text}'.")
-    return int(found[1])
+    return hidden(options.store)
 
 
 def _wait(life: Life, options: Cycle, every: float | None, count: int | None) -> None:
@@ -201,7 +142,20 @@ def _wait(life: Life, options: Cycle, every: float | None, count: int | None) ->
 
 
 def _begun(life: Life, options: Cycle) -> State:
-    """Return the state of a new cycle, which is kept before anything is done. Raises `UserError` without a parent."""
+    """Return the state of a new cycle, which is kept before anything is done, with the text of its gate.
+
+    Raises `UserError` without a parent, and for a gate, a detector or a program that cannot be read.
+    """
+    require("sqlalchemy", "serve")
+    from sayso.feedback.detectors.own import case_detectors, judge_server
+    from sayso.feedback.programs import load_programs
+
+    load_programs(options.program)
+    gate = None
+    if options.gate is not None:
+        read_gate(options.gate)
+        gate = options.gate.read_text(encoding="utf-8")
+    case_detectors(options.detector, {}, judge_server(options.endpoint, options.judge, options.key))
     assignment = _current(life, options)
     if assignment is None:
         raise UserError(
@@ -218,33 +172,67 @@ def _begun(life: Life, options: Cycle) -> State:
         "parent": parent,
         "began": _now(),
         "ratings": _ratings(life, options),
-        "options": {name: getattr(options, name) for name in _KEPT} | {"eval_texts": [*map(str, options.eval_texts)]},
+        "options": options.kept,
+        "gate": gate,
+        "store": _shown_store(options),
         "done": [],
     }
     _keep(life, state)
     return state
 
 
+def _scan(options: Cycle, _: State) -> State:
+    """Let detectors look at the new replies, so that people find flags to confirm; those of one's own too."""
+    where: dict[str, Any] = {"life": options.life, "store": options.store}
+    found = [scan_flags(ScanFlags(**where))]
+    if options.detector:
+        found.append(scan_flags(ScanFlags(detector=options.detector, **_judge(options), **where)))
+    return {"flags": sum(count for one in found for count in one.values())}
+
+
 def _gather(options: Cycle, state: State) -> State:
-    made = gather(Gather(life=options.life, store=options.store, eval_texts=options.eval_texts, policy=state["parent"]))
-    return {name: made[name] for name in ("ratings", "conversations", "pairs")}
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("life", "store", "eval_texts", "program")}
+    made = gather(Gather(policy=state["parent"], **chosen))
+    return {name: made[name] for name in ("ratings", "conversations", "pairs", "single_ratings")}
 
 
 def _finetune(options: Cycle, state: State) -> State:
     if not state["conversations"]:
         return {"tuned": None}
-    name = f"cycle-{state['cycle']}{'-tuned' if state['pairs'] else ''}"
-    chosen: dict[str, Any] = {"minutes": options.minutes, "feedback_share": options.feedback_share}
+    name = _name(options, state, "-tuned" if _comparisons(options, state) else "")
+    chosen: dict[str, Any] = {one: getattr(options, one) for one in ("epochs", "minutes", "rate", "feedback_share")}
     finetune(Finetune(parent=state["parent"], name=name, **chosen, **_training(options)))
     return {"tuned": name}
 
 
 def _align(options: Cycle, state: State) -> State:
-    if not state["pairs"]:
+    if not _comparisons(options, state):
         return {"candidate": state["tuned"]}
-    name, parent = f"cycle-{state['cycle']}", state["tuned"] or state["parent"]
-    align(Align(parent=parent, name=name, tasks=0, **_training(options)))
+    name, parent = _name(options, state), state["tuned"] or state["parent"]
+    chosen: dict[str, Any] = {one: getattr(options, one) for one in ("loss", "beta", "tasks")}
+    chosen |= {"epochs": options.align_epochs, "rate": options.align_rate}
+    align(Align(parent=parent, name=name, **chosen, **_training(options)))
     return {"candidate": name}
+
+
+def _average(options: Cycle, state: State) -> State:
+    """Average the trained model with its parent, if a share of the parent is to be kept; that is the candidate then."""
+    if not options.parent_share or not state["candidate"]:
+        return {}
+    name = f"cycle-{state['cycle']}"
+    where = {"parent": state["parent"], "average": state["candidate"], "life": options.life}
+    merge(Merge(name=name, share=options.parent_share, **where))
+    return {"candidate": name}
+
+
+def _name(options: Cycle, state: State, suffix: str = "") -> str:
+    """Return the name of a trained model; without a suffix, it is the candidate, unless that is an average."""
+    return f"cycle-{state['cycle']}{suffix or ('-trained' if options.parent_share else '')}"
+
+
+def _comparisons(options: Cycle, state: State) -> int:
+    """Return the number of gathered pairs, or ratings, that the alignment can learn from."""
+    return int(state["pairs"] + (state["single_ratings"] if options.loss == "kto" else 0))
 
 
 def _evaluate(options: Cycle, state: State) -> State:
@@ -259,19 +247,25 @@ def _evaluate(options: Cycle, state: State) -> State:
 def _gate(options: Cycle, state: State) -> State:
     """Promote the candidate, if the gate passes it; again, if that was done but not kept, changes nothing."""
     if not state["candidate"]:
-        return {"verdict": None, "open": []}
-    where = {"life": options.life, "store": options.store, "to": state["alias"]}
+        return {"verdict": None, "open": [], "findings": []}
+    where: dict[str, Any] = {"life": options.life, "store": options.store, "to": state["alias"]}
+    gate = None
+    if state["gate"] is not None:
+        gate = Life(options.life).run(f"cycle-{state['cycle']}") / "gate.toml"
+        write_atomic(gate, state["gate"])
     try:
-        promote(Promote(state["candidate"], gate=options.gate, detector=options.detector, **where))
+        made = promote(Promote(state["candidate"], gate=gate, detector=options.detector, **_judge(options), **where))
     except NotPromotedError as refused:
-        return {"verdict": refused.verdict, "open": refused.open}
-    return {"verdict": "passed", "open": []}
+        return {"verdict": refused.verdict, "open": refused.open, "findings": [*map(asdict, refused.findings)]}
+    return {"verdict": "passed", "open": [], "findings": (made["evidence"] or {}).get("findings", [])}
 
 
 _ACTS: dict[str, Callable[[Cycle, State], State]] = {
+    "scan": _scan,
     "gather": _gather,
     "finetune": _finetune,
     "align": _align,
+    "average": _average,
     "evaluate": _evaluate,
     "gate": _gate,
 }
@@ -292,11 +286,21 @@ def _told(state: State) -> str:
     )
 
 
+def _flagged(state: State) -> str:
+    """Return what there is to look at in a sentence; "" if there is nothing."""
+    count = state.get("flags", 0)
+    return f" {count:,} new flag{'' if count == 1 else 's'} to look at: sayso flags list." if count else ""
+
+
 def _training(options: Cycle) -> dict[str, Any]:
     """Return the options of both trainings; without prepared text in the life, no documents are replayed."""
-    names = ("life", "epochs", "feedback_weight", "seed", "device", "processes")
+    names = ("life", "feedback_weight", "lora_rank", "lora_alpha", "lora_targets", "seed", "device", "processes")
     has_text = (Life(options.life).data("text") / "manifest.json").exists()
     return {name: getattr(options, name) for name in names} | {"replay": options.replay if has_text else 0.0}
+
+
+def _judge(options: Cycle) -> dict[str, Any]:
+    return {"endpoint": options.endpoint, "judge": options.judge, "key": options.key}
 
 
 def _current(life: Life, options: Cycle) -> tuple[str, str] | None:
@@ -329,8 +333,8 @@ def _keep(life: Life, state: State) -> None:
 
 
 def _number(name: str) -> int:
-    """Return N of cycle-N and cycle-N-tuned; 0 for another name."""
-    found = re.fullmatch(r"cycle-(\d{1,9})(?:-tuned)?", name)
+    """Return N of cycle-N, cycle-N-tuned and cycle-N-trained; 0 for another name."""
+    found = re.fullmatch(r"cycle-(\d{1,9})(?:-tuned|-trained)?", name)
     return int(found[1]) if found else 0
 
 

@@ -1,8 +1,4 @@
-"""Acts: let detectors look at the replies of a store, list and show what they flagged, and mark flags.
-
-`runs/flags/scans.json` holds the last message that each version of a detector has seen; without it, a scan starts over
-and adds no flag twice.
-"""
+"""Acts: let detectors look at the replies of a store, list and show what they flagged, and mark flags."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from sayso.base.errors import UserError, nearest, require
-from sayso.base.files import read_object, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, say
-from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options, Positive
 
 if TYPE_CHECKING:
     from sayso.feedback.detectors.detector import Detector
     from sayso.feedback.flags import Flags
+    from sayso.feedback.store import Store
 
 
 @dataclass(frozen=True)
@@ -97,18 +92,17 @@ class MarkFlags(Options):
 
 def scan_flags(options: ScanFlags) -> dict[str, int]:
     """Let detectors of misbehaviour look at the replies that they have not seen."""
-    with _flags(Life(options.life), options.store, "scan") as flags:
-        detectors = _detectors(options)
-        path = Life(options.life).run("flags") / "scans.json"
-        work_in(path.parent)
-        scans, replies, new = _Scans(path, options.store or "life"), 0, dict[str, int]()
-        last = flags.last_message()
-        for after, those in scans.due(detectors, last).items():
-            with Progress(last - after, "scanning: message") as line:
-                start = after
-                for upto, count, found in flags.scan(those, after):
+    with _store(Life(options.life), options.store, "scan") as store:
+        from sayso.feedback.flags import Flags
+        from sayso.feedback.scans import Scans
+
+        flags, scans, replies, new = Flags(store), Scans(store), 0, dict[str, int]()
+        due, last = scans.due(_detectors(options)), flags.last_message()
+        for after, those in due.items():
+            with Progress(max(0, last - after), "scanning: message") as line:
+                for upto, count, found in flags.scan(those, after, last):
                     scans.done(those, upto)
-                    line.update(min(upto, last) - start)
+                    line.update(upto - after)
                     replies += count
                     new = {name: new.get(name, 0) + found.get(name, 0) for name in {**new, **found}}
     shown = ", ".join(f"{count:,} by {name}" for name, count in sorted(new.items()))
@@ -168,41 +162,10 @@ def mark_flags(options: MarkFlags) -> list[dict[str, Any]]:
     return [asdict(one) for one in found]
 
 
-class _Scans:
-    """Up to which message each version of a detector has looked, in a file."""
-
-    def __init__(self, path: Path, store: str) -> None:
-        self._path, self._store = path, store
-        self._known: dict[str, Any] = read_object(path) if path.exists() else {}
-
-    def due(self, detectors: "list[Detector]", last: int) -> "dict[int, list[Detector]]":
-        """Return the detectors by the message after which they look; one past `last` starts over."""
-        found: dict[int, list[Detector]] = {}
-        for one in detectors:
-            after = self._known.get(self._store, {}).get(f"{one.name} {one.version}", 0)
-            found.setdefault(after if after <= last else 0, []).append(one)
-        return dict(sorted(found.items()))
-
-    def done(self, detectors: "list[Detector]", upto: int) -> None:
-        """Keep that these detectors have looked up to a message; earlier versions are forgotten."""
-        own = {f"{one.name} {one.version}": upto for one in detectors}
-        names = {one.name for one in detectors}
-        before = self._known.get(self._store, {})
-        kept = {key: value for key, value in before.items() if key.rpartition(" ")[0] not in names}
-        self._known = {**self._known, self._store: {**kept, **own}}
-        write_json(self._path, self._known)
-
-
 def _detectors(options: ScanFlags) -> "list[Detector]":
-    from sayso.feedback.detectors.own import load_detectors
-    from sayso.judge.endpoint import Endpoint
+    from sayso.feedback.detectors.own import judge_server, load_detectors
 
-    if (options.endpoint is None) != (options.judge is None):
-        raise UserError("--endpoint and --judge are the server and its model, and are given together.")
-    endpoint = None
-    if options.endpoint is not None and options.judge is not None:
-        endpoint = Endpoint(options.endpoint, options.judge, options.key)
-    found = load_detectors(options.detector, endpoint)
+    found = load_detectors(options.detector, judge_server(options.endpoint, options.judge, options.key))
     if not options.detector and find_spec("langdetect") is None:
         say("Left out: wrong-language, which needs langdetect: pip install 'sayso[judge]'.")
         found = [one for one in found if one.name != "wrong-language"]
@@ -212,14 +175,22 @@ def _detectors(options: ScanFlags) -> "list[Detector]":
 @contextmanager
 def _flags(life: Life, where: str | None, action: str) -> "Iterator[Flags]":
     """Open the flags of a store that exists."""
+    with _store(life, where, action) as store:
+        from sayso.feedback.flags import Flags
+
+        yield Flags(store)
+
+
+@contextmanager
+def _store(life: Life, where: str | None, action: str) -> "Iterator[Store]":
+    """Open a store that exists."""
     require("sqlalchemy", "serve")
-    from sayso.feedback.flags import Flags
     from sayso.feedback.store import Store
 
     if where is None and not life.store.exists():
         raise UserError(f"There are no replies to {action} flags of: '{life.store}' does not exist; run sayso serve.")
     store = Store(where or life.store)
     try:
-        yield Flags(store)
+        yield store
     finally:
         store.close()

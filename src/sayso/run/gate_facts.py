@@ -13,8 +13,8 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.judge.cost import alternating_speeds, bytes_held
 from sayso.judge.divergence import token_divergence
-from sayso.judge.gate import Gate
-from sayso.judge.requirements import CaseAnswer
+from sayso.judge.gate.findings import CaseAnswer
+from sayso.judge.gate.rules import Gate
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import Comparison, compare_items
 from sayso.judge.talks import talk_sample
@@ -75,12 +75,8 @@ class GateFacts:
             return []
         answers = [self._answered(found, place) for place in range(2)]
 
-        def is_bad(case: "Case", answer: Answer) -> bool | None:
-            finish = "stop" if answer.scores["ended"] else "length"
-            return None if answer.cut else case.is_bad(answer.text, finish, detectors)
-
         return [
-            CaseAnswer(f"case {case.id} ({case.detector})", is_bad(case, before), is_bad(case, after))
+            CaseAnswer(_title(case), _is_bad(case, before, detectors), _is_bad(case, after, detectors))
             for case, before, after in zip(found, *answers, strict=True)
         ]
 
@@ -128,6 +124,20 @@ class GateFacts:
         rows = [(ids[-size:], mask[-size:]) for ids, mask in rows]
         rows = [row for row in rows if any(row[1][1:])]
         return token_divergence(candidate.model, current.model, rows, size) if rows else None
+
+
+def _title(case: "Case") -> str:
+    return f"case {case.id} ({case.detector})"
+
+
+def _is_bad(case: "Case", answer: Answer, detectors: "Mapping[str, Detector]") -> bool | None:
+    """Return whether an answer to a case is bad; None if that is unknown. Raises `UserError` if its detector fails."""
+    if answer.cut:
+        return None
+    try:
+        return case.is_bad(answer.text, "stop" if answer.scores["ended"] else "length", detectors)
+    except UserError as error:
+        raise UserError(f"The answer to {_title(case)} could not be checked: {error}") from error
 
 
 def _prompt_of(case: "Case") -> Messages | None:

@@ -1,5 +1,6 @@
 """Act: turn the ratings in the store into files that finetune and align read."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Gather(Options):
     """Replace email addresses, phone, card and account numbers, IP addresses, national ids and keys by their kind."""
     eval_texts: tuple[Path, ...] = ()
     """Files or folders of evaluation texts; rows that share 13 words in a row with them are left out."""
+    program: tuple[str, ...] = ()
+    """Programs that check replies, file.py:function; their verdicts are stored, and gathered as rewards."""
     policy: str | None = None
     """Model to be trained next; rows whose generated replies are its own are marked on-policy."""
     life: Path = Path("life")
@@ -36,7 +39,7 @@ class Gather(Options):
 
 @exclusive(lambda options: Life(options.life).data("feedback"))
 def gather(options: Gather) -> dict[str, Any]:
-    """Write data/feedback/{chat,pairs,ties,ratings}.jsonl and a manifest from every rating; return the manifest.
+    """Write chat, pairs, ties, ratings and rewards.jsonl and a manifest into data/feedback; return the manifest.
 
     Raises `UserError` if there is no store yet.
     """
@@ -49,7 +52,24 @@ def gather(options: Gather) -> dict[str, Any]:
     texts = list(evaluation_texts(files, bad))
     bad.check()
     parent = resolve_model(life, options.policy) if options.policy else None
+    if options.program:
+        _check(life, options)
     trained = sha256(weights_file(parent))[:SHOWN_FINGERPRINT] if parent else None
     manifest = gather_store(options.store or life.store, folder, redact=options.redact, texts=texts, trained=trained)
     say(summary(manifest, folder))
     return manifest
+
+
+def _check(life: Life, options: Gather) -> None:
+    """Let programs check the new replies of a store that exists; of another one, gathering says what is wrong."""
+    from sayso.feedback.database import store_file
+    from sayso.feedback.programs import check_replies, load_programs
+    from sayso.feedback.store import Store
+
+    programs, where = load_programs(options.program), options.store or life.store
+    file = store_file(where)
+    if file is not None and not file.exists():
+        return
+    with closing(Store(where)) as store:
+        counts = check_replies(store, programs)
+    say("New verdicts: " + ", ".join(f"{count:,} by {name}" for name, count in counts.items()) + ".")

@@ -20,7 +20,9 @@ from sayso.base.log import say
 from sayso.base.output import console
 from sayso.base.ranges import Options
 from sayso.judge.canary import judge_canary
-from sayso.judge.gate import Finding, Gate, Measured, judge_gate, read_gate, verdict_of
+from sayso.judge.endpoint import Endpoint
+from sayso.judge.gate.findings import Finding, Measured, judge_gate, verdict_of
+from sayso.judge.gate.rules import Gate, read_gate
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.statistics.significance import compare_items
 from sayso.run.compare import shared_tasks
@@ -49,6 +51,12 @@ class Promote(Options):
     """Promote the model even if the gate does not pass it, for this reason, which is kept in the history."""
     detector: tuple[str, ...] = ()
     """Detectors of your own, file.py:function, that cases of confirmed misbehaviour are checked by."""
+    endpoint: str | None = None
+    """Address of a server with OpenAI's API whose model checks the cases that a judge has found."""
+    judge: str | None = None
+    """Name of that model."""
+    key: str | None = None
+    """Key of the server. Default: the environment variable SAYSO_ENDPOINT_KEY."""
     life: Path = Path("life")
     """Folder of the life."""
     store: str | None = None
@@ -84,9 +92,10 @@ class ListAliases(Options):
 
 
 class NotPromotedError(UserError):
-    """A gate did not pass a candidate: its verdict, and the requirements that did not pass."""
+    """A gate did not pass a candidate: its verdict, what it found, and the requirements that did not pass."""
 
     def __init__(self, candidate: str, findings: list[Finding]) -> None:
+        self.findings = findings
         self.verdict = verdict_of(findings)
         self.open = [one.requirement for one in findings if one.state != "passed"]
         super().__init__(
@@ -97,7 +106,9 @@ class NotPromotedError(UserError):
 
 def promote(options: Promote) -> dict[str, Any]:
     """Let an alias name a model of the life, if it passes the gate."""
-    life = Life(options.life)
+    from sayso.feedback.detectors.own import judge_server
+
+    life, server = Life(options.life), judge_server(options.endpoint, options.judge, options.key)
     gate = read_gate(options.gate) if options.gate else Gate()
     if options.reason is not None and not options.reason.strip():
         raise UserError("--reason must say why the gate is overridden; got an empty one.")
@@ -118,7 +129,7 @@ def promote(options: Promote) -> dict[str, Any]:
             same = f", which has the weights of '{options.candidate}'" if current.model != options.candidate else ""
             say(f"'{options.to}' already names '{current.model}'{same}.")
             return asdict(current)
-        findings = _findings(life, options, gate, current)
+        findings = _findings(life, options, gate, current, server)
         for one in findings:
             say(f"{one.requirement}: {one.state}. {one.said}")
         verdict = verdict_of(findings)
@@ -219,7 +230,9 @@ def _aliases(life: Life, where: str | None) -> "Iterator[Aliases]":
         store.close()
 
 
-def _findings(life: Life, options: Promote, gate: Gate, current: "Assignment | None") -> list[Finding]:
+def _findings(
+    life: Life, options: Promote, gate: Gate, current: "Assignment | None", server: Endpoint | None
+) -> list[Finding]:
     """Return what the gate finds; a first model has nothing to be compared with, but it must have been evaluated."""
     candidate = life.model(options.candidate)
     if not _scores(life, options.candidate):
@@ -244,21 +257,22 @@ def _findings(life: Life, options: Promote, gate: Gate, current: "Assignment | N
         for task in shared_tasks(life, folders, options.store)
         if not is_behaviour(task.name)
     }
-    more = _more(life, options, gate, before, candidate)
+    more = _more(life, options, gate, (before, candidate), server)
     bits, rate = _bits(life, current.model, options.candidate), _win_rate(life, before, candidate)
     return judge_gate(gate, Measured(tasks, bits, rate, **more), current.model)
 
 
-def _more(life: Life, options: Promote, gate: Gate, current: Path, candidate: Path) -> dict[str, Any]:
-    """Return what the gate needs beside the evaluations of both models."""
-    from sayso.feedback.detectors.builtin import DETECTORS
-    from sayso.feedback.detectors.own import load_detectors
+def _more(
+    life: Life, options: Promote, gate: Gate, folders: tuple[Path, Path], server: Endpoint | None
+) -> dict[str, Any]:
+    """Return what the gate needs beside the evaluations of the current model and of the candidate."""
+    from sayso.feedback.detectors.own import case_detectors
+    from sayso.feedback.scans import Scans
     from sayso.feedback.store import Store
 
-    own = load_detectors(options.detector) if options.detector else []
     with closing(Store(options.store or life.store)) as store:
-        facts = GateFacts(life, store, current, candidate)
-        return facts.measured(gate, {**DETECTORS, **{one.name: one for one in own}})
+        detectors = case_detectors(options.detector, Scans(store).questions(), server)
+        return GateFacts(life, store, *folders).measured(gate, detectors)
 
 
 def _scores(life: Life, name: str) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ def import_store(options: ImportStore) -> dict[str, Any]:
         found = imported.import_store(store, options.file)
     said = f"Imported {sum(found.added.values()):,} rows: {_shown(found.added)}"
     said += f"; {sum(found.known.values()):,} were there already" if found.known else ""
-    if found.left_out:
+    if "aliases" in found.left_out:
         said += "; aliases that have a history here keep it"
     say(f"{said}.")
     return asdict(found)

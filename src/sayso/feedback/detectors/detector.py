@@ -48,6 +48,8 @@ class Detector:
     """Returns what is wrong with a reply, as a few words or True; None, False or "" if nothing is."""
     late: bool = False
     """Whether it reads what the user said next, so that it has to see a reply again when that is new."""
+    question: str | None = None
+    """What it asks a judge, if it is a question."""
 
     def found(self, reply: Reply) -> str | None:
         """Return what is wrong with a reply in a few words; None if nothing is."""

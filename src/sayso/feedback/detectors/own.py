@@ -5,7 +5,7 @@ Takes what `--detector` says: the name of one of ours, `file.py:function`, `modu
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -43,24 +43,56 @@ def load_detectors(given: Sequence[str], endpoint: Endpoint | None = None) -> li
     return [*{one.name: one for one in found}.values()]
 
 
+def case_detectors(given: Sequence[str], questions: Mapping[str, str], server: Endpoint | None) -> dict[str, Detector]:
+    """Return the detectors that check cases, by name: ours, those that are named, and questions that were asked before.
+
+    `questions` are by the names of their detectors, and only asked of a server that is given. Raises `UserError` as
+    `load_detectors` does.
+    """
+    named = load_detectors(given, server) if given else []
+    asked = [] if server is None else [judge_detector(question, server) for question in questions.values()]
+    return {**DETECTORS, **{one.name: one for one in (*asked, *named)}}
+
+
+def judge_server(address: str | None, model: str | None, key: str | None) -> Endpoint | None:
+    """Return the judge behind --endpoint and --judge; None without. Raises `UserError` if only one of them is given."""
+    if (address is None) != (model is None):
+        raise UserError("--endpoint and --judge are the server and its model, and are given together.")
+    return None if address is None or model is None else Endpoint(address, model, key)
+
+
 def _load(given: str, endpoint: Endpoint | None) -> Detector:
     if given in DETECTORS:
         return DETECTORS[given]
     if given.lower().startswith(_JUDGE):
-        return _judge(given[len(_JUDGE) :].strip(), endpoint)
+        question = given[len(_JUDGE) :].strip()
+        if not question:
+            raise UserError("A judge needs a question about a reply, such as 'judge: Is the reply rude?'; got none.")
+        if endpoint is None:
+            raise UserError("A detector that is a question needs --endpoint and --judge, the server and its model.")
+        return judge_detector(question, endpoint)
     source, _, name = given.rpartition(":")
     if not source or not name:
         raise UserError(
             f"--detector must be one of {', '.join(DETECTORS)}, file.py:function, module:function, or "
             f"'judge: QUESTION'; got '{given}'.{nearest(given, DETECTORS)}"
         )
-    function = imported(source, name, f"--detector {given}")
+    version, finds, text = own_function(source, name, f"--detector {given}")
     if name in DETECTORS or len(name) > _LONGEST_NAME:
         raise UserError(
             f"A detector's function needs a name of its own, of at most {_LONGEST_NAME} characters; got '{name}'."
         )
+    return Detector(name, version, finds, late=".next" in text)
+
+
+def own_function(source: str, name: str, flag: str) -> tuple[str, Callable[[Reply], object], str]:
+    """Return a function of a file or module, which raises only `UserError`, after its version and before its source.
+
+    Raises `UserError`, which begins with `flag`, for one that cannot be imported.
+    """
+    function = imported(source, name, flag)
     text = _source(function)
-    return Detector(name, sha256(text.encode()).hexdigest()[:12], _safe(given, function), late=".next" in text)
+    return sha256(text.encode()).hexdigest()[:12], _safe(flag, function), text
 
 
 def _source(function: Callable[..., Any]) -> str:
@@ -69,7 +101,7 @@ def _source(function: Callable[..., Any]) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else repr(function)
 
 
-def _safe(given: str, function: Callable[..., Any]) -> Callable[[Reply], object]:
+def _safe(flag: str, function: Callable[..., Any]) -> Callable[[Reply], object]:
     """Return the function with its exceptions as `UserError`."""
 
     def finds(reply: Reply) -> object:
@@ -79,19 +111,14 @@ def _safe(given: str, function: Callable[..., Any]) -> Callable[[Reply], object]
             raise
         except Exception as error:
             raise UserError(
-                f"--detector {given} raised {type(error).__name__} for the reply {reply.text[:60]!r}: {error}."
+                f"{flag} raised {type(error).__name__} for the reply {reply.text[:60]!r}: {error}."
             ) from error
 
     return finds
 
 
-def _judge(question: str, endpoint: Endpoint | None) -> Detector:
+def judge_detector(question: str, server: Endpoint) -> Detector:
     """Return the detector that asks a model; its version is that of the question and of the model's name."""
-    if not question:
-        raise UserError("A judge needs a question about a reply, such as 'judge: Is the reply rude?'; got none.")
-    if endpoint is None:
-        raise UserError("A detector that is a question needs --endpoint and --judge, the server and its model.")
-    server = endpoint
 
     def finds(reply: Reply) -> str | None:
         answer = server.chat(_asked(question, reply), temperature=0, max_tokens=512)
@@ -99,7 +126,7 @@ def _judge(question: str, endpoint: Endpoint | None) -> Detector:
         return f"{question} {answer.strip()[:200]}" if said and said[-1].lower() == "yes" else None
 
     version = sha256(f"{server.model}\0{question}\0{ASKED}".encode()).hexdigest()[:12]
-    return Detector(f"judge-{sha256(question.encode()).hexdigest()[:8]}", version, finds)
+    return Detector(f"judge-{sha256(question.encode()).hexdigest()[:8]}", version, finds, question=question)
 
 
 def _asked(question: str, reply: Reply) -> list[dict[str, str]]:
