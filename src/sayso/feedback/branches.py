@@ -78,5 +78,5 @@ def revise(store: Store, message_id: int, content: str) -> StoredMessage:
     return store.message(made)
 
 
-def _latest_child(message_id: int) -> sql.Select[tuple[int]]:
+def _latest_child(message_id: int) -> sql.Select[Any]:
     return sql.select(messages.c.id).where(messages.c.parent_id == message_id).order_by(messages.c.id.desc()).limit(1)

@@ -1,5 +1,7 @@
 """The list of conversations: takes words and where to go on, returns those of the page in which all of them occur."""
 
+from typing import Any
+
 import sqlalchemy as sql
 
 from sayso.feedback.tables import conversations, messages
@@ -7,7 +9,7 @@ from sayso.feedback.tables import conversations, messages
 WORDS = 8  # at most; each is a condition of the query
 
 
-def conversation_query(text: str, after: int | None, limit: int) -> sql.Select[tuple[int, str, str, str]]:
+def conversation_query(text: str, after: int | None, limit: int) -> sql.Select[Any]:
     """Return the query for at most `limit` conversations with a message for each word of `text`, latest first.
 
     Upper and lower case are the same; characters that are special to the database's patterns stand for themselves.

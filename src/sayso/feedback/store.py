@@ -105,7 +105,8 @@ class Store:
         `after` is the id of the last one of the list before.
         """
         with self.engine.begin() as connection:
-            return [StoredConversation(*row) for row in connection.execute(conversation_query(text, after, limit))]
+            rows = connection.execute(conversation_query(text, after, limit)).mappings()
+            return [StoredConversation(**row) for row in rows]
 
     def delete(self, conversation_id: int) -> None:
         """Delete a conversation with its messages and ratings permanently."""
