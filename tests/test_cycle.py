@@ -16,6 +16,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
+from sayso.base.made import work_in
 from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.store import Generation, Store
@@ -140,6 +141,12 @@ def test_without_feedback_there_is_no_candidate(life: Life) -> None:
     assert state["candidate"] is None
     assert "there is nothing to learn from yet, and 'stable' still names 'tuned'" in state["said"]
     assert not life.model("cycle-1").exists()
+
+
+def test_a_cycle_that_was_killed_before_it_began_takes_no_number(life: Life) -> None:
+    """Its folder was made, and what it is to do was not yet written."""
+    work_in(life.run("cycle-1"))
+    assert advance(Cycle(life=life.root, **SMALL))["cycle"] == 1
 
 
 def test_an_interrupted_cycle_keeps_its_options(life: Life) -> None:

@@ -30,7 +30,10 @@ _CHECKED = (
 
 
 class StoreError(UserError):
-    """The database failed; the request had no effect. `full` is whether it is out of space."""
+    """The database failed, and the request had no effect, unless it failed during the commit, when both is possible.
+
+    `full` is whether it is out of space.
+    """
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)

@@ -13,7 +13,7 @@ from sayso.feedback.prompts import keep_prompt
 from sayso.feedback.signals import note_edited_on
 from sayso.feedback.storable import storable
 from sayso.feedback.store import Generation, Store, title_of
-from sayso.feedback.tables import conversations, messages, now, turns
+from sayso.feedback.tables import conversations, generations, messages, now, turns
 from sayso.feedback.traces import Trace, keep_trace, read_trace
 
 
@@ -44,6 +44,18 @@ class Generations:
         """Store replies, all or none; return their ids, by which they can be rated."""
         with self._engine.execution_options(writes=True).begin() as connection:
             return [_record(connection, reply) for reply in replies]
+
+    def find(self, made: Generation, trace: Trace) -> int | None:
+        """Return the id of a reply if it is stored.
+
+        A database that fails as it commits may have stored what it reports as failed, which must not be stored again.
+        """
+        query = sql.select(messages.c.id).join(generations, generations.c.message_id == messages.c.id)
+        query = query.where(generations.c.request == trace.request, generations.c.sample == trace.sample)
+        query = query.where(messages.c.seconds == made.seconds).limit(1)
+        with self._engine.begin() as connection:
+            found: int | None = connection.scalar(query)
+        return found
 
     def trace(self, message_id: int) -> Trace | None:
         """Return the trace of a reply of the page or the API; None if it was stored without one."""

@@ -211,7 +211,8 @@ def _begun(life: Life, options: Cycle) -> State:
     parent, fingerprint = assignment
     if parent not in models(life) or fingerprint_of(life.model(parent)) != fingerprint:
         raise UserError(f"'{options.to}' names '{parent}', whose folder is gone or has other weights now; restore it.")
-    taken = [_number(name) for name in (*models(life), *(path.name for path in life.root.glob("runs/cycle-*")))]
+    runs = (path.name for path in life.root.glob("runs/cycle-*") if _is_used(path))
+    taken = [_number(name) for name in (*models(life), *runs)]
     state = {
         "cycle": max(taken, default=0) + 1,
         "alias": options.to,
@@ -326,6 +327,11 @@ def _keep(life: Life, state: State) -> None:
     folder = life.run(f"cycle-{state['cycle']}")
     work_in(folder)
     write_json(folder / "cycle.json", state, sealed=True)
+
+
+def _is_used(run: Path) -> bool:
+    """Whether a run's folder has content; a process that was killed as it began a cycle may leave one without."""
+    return not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())
 
 
 def _number(name: str) -> int:
