@@ -6,7 +6,7 @@ reply, the number of ratings; writing a message, a reply and a thumb; and openin
 rate is that of the slowest query of a page at its 95th percentile.
 
     make bench NAME=store_scale
-    python -m bench.store_scale --store postgresql://USER@HOST/EMPTY
+    python -m bench.store_scale --postgres
 """
 
 import random
@@ -14,10 +14,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 from bench.harness import parser, result, say, sized
+from bench.postgres import started
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.tables import conversations, messages, metadata, now, ratings, turns
 
@@ -32,12 +33,14 @@ WORDS = ("cat", "sat", "mat", "said", "that", "dogs", "are", "better", "than", "
 def main() -> None:
     """Measure a small store and a large one."""
     arguments = parser("store_scale", __doc__)
-    arguments.add_argument("--store", help="an empty PostgreSQL database; default: SQLite")
+    arguments.add_argument("--postgres", action="store_true", help="start a PostgreSQL and measure that, not SQLite")
     arguments.add_argument("--messages", type=int, default=MESSAGES, help="number of messages of the large store")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        small = measured(options.store or f"{place}/small.sqlite", max(options.messages // 100, 10 * TURNS))
-        large = measured(options.store or f"{place}/large.sqlite", options.messages)
+    with tempfile.TemporaryDirectory() as place, started() if options.postgres else nullcontext() as postgres:
+        assert postgres or not options.postgres, "PostgreSQL is not installed"
+        address = postgres.address if postgres else None
+        small = measured(address or f"{place}/small.sqlite", max(options.messages // 100, 10 * TURNS))
+        large = measured(address or f"{place}/large.sqlite", options.messages)
     slowest = max(LISTED, key=lambda name: large[name]["p95"])
     result(
         "store_scale",
@@ -50,7 +53,7 @@ def main() -> None:
         seconds_small=small,
         within_limit=all(large[name]["p95"] <= LIMIT for name in LISTED),
         opened_within_a_second=large["open"]["p95"] <= 1,
-        database="PostgreSQL" if options.store else "SQLite",
+        database="PostgreSQL" if options.postgres else "SQLite",
     )
 
 
