@@ -160,7 +160,7 @@ def turn_rows(talk: int) -> Iterator[dict[str, Any]]:
     first = (talk - 1) * (2 * TURNS - 1) + 1
     for place in range(2 * TURNS - 1):  # the last reply is in no prompt
         number = first + place
-        row = {"id": number, "conversation_id": talk, "parent_id": number - 1 if place else None}
+        row: dict[str, Any] = {"id": number, "conversation_id": talk, "parent_id": number - 1 if place else None}
         role = "assistant" if place % 2 else "user"
         yield row | {"digest": f"{number:064x}", "role": role, "content": text(number), "extra": None}
 
@@ -170,7 +170,7 @@ def message_rows(talk: int) -> Iterator[dict[str, Any]]:
     first, first_turn = (talk - 1) * 2 * TURNS + 1, (talk - 1) * (2 * TURNS - 1) + 1
     for place in range(2 * TURNS):
         number, reply = first + place, place % 2 == 1
-        row = {"id": number, "conversation_id": talk, "parent_id": number - 1 if place else None}
+        row: dict[str, Any] = {"id": number, "conversation_id": talk, "parent_id": number - 1 if place else None}
         row |= {"role": "assistant" if reply else "user", "content": text(number), "created_at": "2026"}
         row |= {"prompt_id": first_turn + place - 1 if reply else None, "left_out": 0 if reply else None}
         yield row | {name: getattr(MADE, name) if reply else None for name in Generation.__dataclass_fields__}

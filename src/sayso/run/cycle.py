@@ -111,15 +111,12 @@ def cycle(options: Cycle) -> dict[str, Any]:
         raise UserError("--data requires --suites, such as --suites behaviour.")
     every, count = seconds_of(options.every), ratings_of(options.when)
     scheduled = every is not None or count is not None
-    limit = options.cycles or (None if scheduled else 1)
-    restart, done = options.restart, 0
+    if scheduled:
+        _ratings(Life(options.life), options)  # a store that cannot be opened is reported now
+    limit, done = options.cycles or (None if scheduled else 1), 0
     while True:
-        life = Life(options.life)
-        unfinished = not restart and (last := last_state(life)) is not None and "ended" not in last
-        if scheduled and not unfinished:
-            _wait(life, options, every, count)
-        state = run_cycle(replace(options, restart=restart))
-        restart, done = False, done + 1
+        state = _run_when_due(options, every, count) if scheduled else run_cycle(options)
+        options, done = replace(options, restart=False), done + 1
         if limit is not None and done >= limit:
             return state
 
@@ -190,13 +187,25 @@ def ratings_of(text: str | None) -> int | None:
     return int(found[1])
 
 
-def _wait(life: Life, options: Cycle, every: float | None, count: int | None) -> None:
-    """Return when the next cycle is due."""
-    said = False
-    while not due(last_state(life), time.time(), _ratings(life, options), every, count):
-        if not said:
-            say("Waiting for the next cycle.")
-            said = True
+def _run_when_due(options: Cycle, every: float | None, count: int | None) -> State:
+    """Run the unfinished cycle, or the next one when it is due; return its state. Wait for a store that fails."""
+    from sayso.feedback.database import StoreError
+
+    life, told = Life(options.life), ""
+    while True:
+        last = last_state(life)
+        try:
+            unfinished = not options.restart and last is not None and "ended" not in last
+            if unfinished or due(last, time.time(), _ratings(life, options), every, count):
+                return run_cycle(options)
+            reason = "Waiting for the next cycle."
+        except StoreError as error:
+            reason = f"{error} The cycle waits until it is back."
+            if last_state(life) != last:  # it has begun
+                options = replace(options, restart=False)
+        if reason != told:
+            say(reason)
+        told = reason
         time.sleep(_LOOKS)
 
 
