@@ -15,11 +15,12 @@ import httpx2
 import sqlalchemy as sql
 
 from sayso.feedback.aliases import Assignment
+from sayso.feedback.storable import storable
 from sayso.feedback.store import Store
 from sayso.feedback.tables import conversations, generations, messages, ratings, turns
 
 TIMEOUT = 60.0  # seconds that a client waits for an answer
-PAUSE = 0.05  # seconds after a request without an answer
+PAUSE = 0.1  # seconds after a request without an answer
 API = 0.3  # share of the talks that are one request to OpenAI's API
 Rows = Mapping[int, sql.RowMapping]
 
@@ -232,7 +233,7 @@ def recorded(store: Store, told: Told) -> tuple[list[str], list[str]]:
         if held.conversations[row["conversation_id"]]["key"] is not None:
             known.setdefault(held.prompts[message], []).append(row["content"])
     missing = [text for text in told.replies if text not in known]
-    texts = [text for text in told.replies if text in known and known[text] != [told.replies[text]]]
+    texts = [text for text in told.replies if text in known and known[text] != [storable(told.replies[text])]]
     return missing, [f"the reply to '{text}' was recorded as {known[text]}" for text in texts]
 
 

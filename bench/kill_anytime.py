@@ -135,7 +135,7 @@ def kill_services(
         told = [client.told for client in service.clients]
         tally.counts["acknowledged"] = sum(one.answered for one in told)
         tally.counts["without an answer"] = sum(sum(one.open.values()) for one in told)
-        tally.counts["moves of the alias"] = sum(move is not None for move in service.moves())
+        tally.counts["moves of the alias"] = service.answers()[-1]
     return tally
 
 
@@ -246,9 +246,13 @@ class Service:
         return self.faults(lossy=self.server is not process, tally=tally)
 
     def _all_answered(self) -> bool:
-        """Wait until every client has got another answer; return whether it did."""
-        before = [client.told.answered for client in self.clients]
-        return _soon(lambda: all(now.told.answered > was for now, was in zip(self.clients, before, strict=True)))
+        """Wait until every client and the mover have got another answer; return whether they did."""
+        before = self.answers()
+        return _soon(lambda: all(now > was for now, was in zip(self.answers(), before, strict=True)))
+
+    def answers(self) -> list[int]:
+        """Return how many answers each client and the mover have got."""
+        return [*(client.told.answered for client in self.clients), sum(move is not None for move in self.moves())]
 
     def faults(self, lossy: bool, tally: Tally) -> list[str]:
         """Return what is wrong while nobody writes. With `lossy`, recorded replies of the API may have been lost."""

@@ -12,7 +12,7 @@ from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.harness import TINY, say
+from bench.harness import TINY, say, sized
 from bench.tiny import tiny_life
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import Life
@@ -84,7 +84,7 @@ def copied(life: Life, root: Path) -> Life:
 def words(life: Life) -> list[str]:
     """Return the command line of a cycle."""
     gate = str(life.root / "gate.toml")
-    return ["cycle", "--gate", gate, "--epochs", "2", "--replay", "0", *SMALL, *(("--processes", "1") if TINY else ())]
+    return ["cycle", "--gate", gate, "--epochs", sized("2", "0.5"), "--replay", "0", *SMALL, *(("--processes", "1") if TINY else ())]
 
 
 def finish(life: Life) -> int:
