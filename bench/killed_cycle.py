@@ -23,6 +23,7 @@ from sayso.weights.tensors import weights_file
 
 GATE = "[tasks]\nmargin = 0.99\n[bits_per_byte]\nreal = 99\nsmallworld = 99\n"
 SMALL = ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000")
+TRAINED = sized(("--epochs", "2"), ("--epochs", "0.5", "--processes", "1"))
 STDERR = 2  # file descriptor: the last line of standard output is the result
 MARK = "SAYSO_KILL_ANYTIME"  # in the environment of all processes that are started here, with the folder of the life
 LEAVE = 10.0  # seconds for the processes of a killed command to end
@@ -84,7 +85,7 @@ def copied(life: Life, root: Path) -> Life:
 def words(life: Life) -> list[str]:
     """Return the command line of a cycle."""
     gate = str(life.root / "gate.toml")
-    return ["cycle", "--gate", gate, "--epochs", sized("2", "0.5"), "--replay", "0", *SMALL, *(("--processes", "1") if TINY else ())]
+    return ["cycle", "--gate", gate, "--replay", "0", *SMALL, *TRAINED]
 
 
 def finish(life: Life) -> int:

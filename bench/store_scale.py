@@ -9,6 +9,7 @@ rate is that of the slowest query of a page at its 95th percentile.
     python -m bench.store_scale --postgres
 """
 
+import json
 import random
 import statistics
 import tempfile
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from typing import Any
+
+import sqlalchemy as sql
 
 from bench.harness import parser, result, say, sized
 from bench.postgres import started
@@ -119,12 +122,26 @@ def fill(store: Store, size: int) -> None:
     for table in metadata.sorted_tables:
         for rows in batches(table.name, size):
             with store.engine.execution_options(writes=True).begin() as connection:
-                connection.execute(table.insert(), rows)
+                if connection.dialect.name == "postgresql":
+                    copy_rows(connection, table.name, rows)
+                else:
+                    connection.execute(table.insert(), rows)
     if store.engine.dialect.name == "postgresql":
         with store.engine.begin() as connection:
             for table in (conversations, messages, turns, ratings):
                 connection.exec_driver_sql(f"SELECT setval('{table.name}_id_seq', (SELECT max(id) FROM {table.name}))")
             connection.exec_driver_sql("ANALYZE")
+
+
+def copy_rows(connection: sql.Connection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Add rows by COPY without checks of foreign keys, several times as fast as by INSERT."""
+    names = ", ".join(f'"{name}"' for name in rows[0])
+    with connection.connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row([json.dumps(one) if isinstance(one, list | dict) else one for one in row.values()])
+        cursor.execute("SET session_replication_role = origin")
 
 
 def batches(table: str, size: int) -> Iterator[list[dict[str, Any]]]:
