@@ -144,5 +144,18 @@ def check_train_throughput(found: dict[str, Any]) -> None:
     assert all(share > 0 for share in details["share_of_peak"].values())
 
 
-DETAILS = {"train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput}
+def check_kill_anytime(found: dict[str, Any]) -> None:
+    """Every moment was survived, and everything that can be killed was."""
+    details = found["details"]
+    kills = {name: told["moments"] for name, told in details.items() if isinstance(told, dict)}
+    on = {"server on SQLite": 1, "PostgreSQL on PostgreSQL": 1} if details["postgresql"] else {"server on SQLite": 2}
+    assert kills == on | {"cycle": 1}
+    assert found["ours"] == found["peer"] == 3, details
+    assert details["server on SQLite"]["acknowledged"] > 0
+
+
+DETAILS = {
+    "train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput,
+    "kill_anytime": check_kill_anytime,
+}  # fmt: skip
 """Further checks of single benches."""

@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
+from sayso.base.made import work_in
 from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.store import Generation, Store
@@ -24,6 +27,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.run.cycle import STEPS, _shown_store, advance, cycle, last_state, run_cycle
 from sayso.run.cycle_options import Cycle
 from sayso.run.evaluate import Evaluate, evaluate
+from sayso.run.gather import Gather, gather
 from sayso.run.promote import Promote, promote
 from sayso.run.schedule import due, ratings_of, seconds_of
 from sayso.token.train import train
@@ -143,6 +147,12 @@ def test_without_feedback_there_is_no_candidate(life: Life) -> None:
     assert state["candidate"] is None
     assert "there is nothing to learn from yet, and 'stable' still names 'tuned'" in state["said"]
     assert not life.model("cycle-1").exists()
+
+
+def test_a_cycle_that_was_killed_before_it_began_takes_no_number(life: Life) -> None:
+    """Its folder was made, and what it is to do was not yet written."""
+    work_in(life.run("cycle-1"))
+    assert advance(Cycle(life=life.root, **SMALL))["cycle"] == 1
 
 
 def test_an_interrupted_cycle_keeps_its_options(life: Life, lenient: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -303,6 +313,42 @@ def test_a_schedule_runs_as_many_cycles_as_are_due(life: Life) -> None:
     assert cycle(options)["cycle"] == 1
     advance(Cycle(life=life.root, **SMALL))
     assert cycle(options)["cycle"] == 2
+
+
+def test_a_schedule_waits_for_a_store_that_is_away(
+    life: Life, lenient: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it waits for ratings, and when a cycle has begun; that one goes on."""
+    away, looks = life.store.with_name("away.sqlite"), list[float]()
+
+    def leave() -> None:
+        life.store.rename(away)
+        life.store.mkdir()  # cannot be opened
+
+    def come_back(seconds: float) -> None:
+        looks.append(seconds)
+        if away.exists():
+            life.store.rmdir()
+            away.rename(life.store)
+        elif len(looks) == 1:
+            leave()
+        else:
+            store = Store(life.store)
+            store.thumb(2, 1)
+            store.close()
+
+    def gather_and_leave(options: Gather) -> dict[str, Any]:
+        made = gather(options)
+        leave()
+        return made
+
+    monkeypatch.setattr("sayso.run.cycle.gather", gather_and_leave)
+    monkeypatch.setattr("sayso.run.cycle.time", SimpleNamespace(sleep=come_back, time=time.time))
+    state = cycle(Cycle(life=life.root, when="9 ratings", cycles=1, gate=lenient, **SMALL))
+    assert (state["cycle"], state["verdict"], len(looks)) == (1, "passed", 4)
+    told = capsys.readouterr().out
+    assert told.count("Waiting for the next cycle.") == 2
+    assert told.count("The cycle waits until it is back.") == 2
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90m", 5400), ("12h", 43_200), ("1d", 86_400), ("1.5 days", 129_600)])

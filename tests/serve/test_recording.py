@@ -1,5 +1,7 @@
 """Recording of the API's replies: what was asked and replied, by whom, with the tokens as they were drawn."""
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import sqlalchemy as sql
 import torch
 from fastapi.testclient import TestClient
+from sqlalchemy.engine.default import DefaultDialect
 
 from sayso.feedback.generations import Generations
 from sayso.feedback.store import Store, StoredMessage
@@ -16,7 +19,7 @@ from sayso.feedback.tables import conversations, messages
 from sayso.feedback.traces import Trace
 from sayso.reply import Replier
 from sayso.serve.app import make_app
-from sayso.serve.recording import SAMPLED, Recorder
+from sayso.serve.recording import SAMPLED, Recorder, _log
 
 HERE = "http://127.0.0.1"
 CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello \0cat"}]
@@ -184,6 +187,48 @@ def test_a_store_that_fails_breaks_no_reply(replier: Replier, tmp_path: Path, ca
         assert given.status_code == 200
         assert len(given.json()["choices"]) == 2
     assert "not recorded so far: 2" in caplog.text
+
+
+@pytest.fixture
+def lost_answer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the database fail once, after it has stored a reply and before it says so; the list then has the failure."""
+    commit: Callable[..., None] = DefaultDialect.do_commit
+    failed = list[str]()
+
+    def lost(self: DefaultDialect, connection: Any) -> None:
+        commit(self, connection)
+        if not failed and connection.cursor().execute("SELECT count(*) FROM messages WHERE model != ''").fetchone()[0]:
+            failed.append("lost")
+            raise sqlite3.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(DefaultDialect, "do_commit", lost)
+    return failed
+
+
+def test_a_reply_is_recorded_once_although_the_answer_of_the_database_was_lost(
+    replier: Replier, tmp_path: Path, lost_answer: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all replies to the request; the server ends while it waits for the next attempt."""
+    held = threading.Event()
+    monkeypatch.setattr(_log, "warning", lambda *_: held.set())
+    with recording(replier, tmp_path / "store.sqlite", record="all") as (client, recorded):
+        given = client.post("/v1/chat/completions", json={"messages": CHAT, "max_tokens": 4, "n": 2, "temperature": 2})
+        texts = [choice["message"]["content"] for choice in given.json()["choices"]]
+        assert held.wait(60)
+    assert lost_answer
+    assert [reply.content for reply, _ in recorded()] == texts
+
+
+def test_the_pages_reply_is_stored_once_although_the_answer_of_the_database_was_lost(
+    replier: Replier, tmp_path: Path, lost_answer: list[str]
+) -> None:
+    with recording(replier, tmp_path / "store.sqlite") as (client, recorded):
+        talk = client.post("/api/conversations").json()["id"]
+        said = client.post("/api/messages", json={"conversation_id": talk, "content": "hello"}).json()["id"]
+        streamed = client.post("/api/replies", json={"message_id": said, "max_tokens": 4}).text
+    assert lost_answer
+    assert "store_unavailable" in streamed
+    assert [reply.parent_id for reply, _ in recorded()] == [said]
 
 
 def test_one_conversation_in_ten_is_sampled(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ _CHECKED = (
 
 
 class StoreError(UserError):
-    """The database failed; the request had no effect. `full` is whether it is out of space."""
+    """The database failed, and the request had no effect, unless it failed during the commit, when both is possible.
+
+    `full` is whether it is out of space.
+    """
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
@@ -103,7 +106,8 @@ def _upgrade(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
     except DBAPIError as error:
         engine.dispose()
         shown = engine.url.render_as_string(hide_password=True)
-        raise UserError(
+        kind = StoreError if isinstance(error, OperationalError) else UserError  # it may be back later
+        raise kind(
             f"The store must be a database that can be opened and written; opening '{shown}' failed with "
             f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or choose another with --store."
         ) from error

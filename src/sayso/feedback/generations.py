@@ -45,6 +45,18 @@ class Generations:
         with self._engine.execution_options(writes=True).begin() as connection:
             return [_record(connection, reply) for reply in replies]
 
+    def find(self, made: Generation, trace: Trace) -> int | None:
+        """Return the id of a reply if it is stored.
+
+        A database that fails as it commits may have stored what it reports as failed, which must not be stored again.
+        """
+        query = sql.select(messages.c.id).join(generations, generations.c.message_id == messages.c.id)
+        query = query.where(generations.c.request == trace.request, generations.c.sample == trace.sample)
+        query = query.where(messages.c.seconds == made.seconds).limit(1)
+        with self._engine.begin() as connection:
+            found: int | None = connection.scalar(query)
+        return found
+
     def trace(self, message_id: int) -> Trace | None:
         """Return the trace of a reply of the page or the API; None if it was stored without one."""
         with self._engine.begin() as connection:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sayso.align.instructions import Finetune
@@ -45,14 +46,12 @@ def cycle(options: Cycle) -> dict[str, Any]:
     options.check()
     every, count = seconds_of(options.every), ratings_of(options.when)
     scheduled = every is not None or count is not None
-    limit = options.cycles or (None if scheduled else 1)
-    restart, done = options.restart, 0
+    if scheduled:
+        _ratings(Life(options.life), options)  # a store that cannot be opened is reported now
+    limit, done = options.cycles or (None if scheduled else 1), 0
     while True:
-        life = Life(options.life)
-        if scheduled and (restart or _unfinished(life) is None):
-            _wait(life, options, every, count)
-        state = run_cycle(replace(options, restart=restart))
-        restart, done = False, done + 1
+        state = _run_when_due(options, every, count) if scheduled else run_cycle(options)
+        options, done = replace(options, restart=False), done + 1
         if limit is not None and done >= limit:
             return state
 
@@ -131,13 +130,26 @@ def _shown_store(options: Cycle) -> str | None:
     return hidden(options.store)
 
 
-def _wait(life: Life, options: Cycle, every: float | None, count: int | None) -> None:
-    """Return when the next cycle is due."""
-    said = False
-    while not due(last_state(life), time.time(), _ratings(life, options), every, count):
-        if not said:
-            say("Waiting for the next cycle.")
-            said = True
+def _run_when_due(options: Cycle, every: float | None, count: int | None) -> State:
+    """Run the unfinished cycle, or the next one when it is due; return its state. Wait for a store that fails."""
+    from sayso.feedback.database import StoreError
+
+    life, told = Life(options.life), ""
+    while True:
+        last = last_state(life)
+        try:
+            if (not options.restart and _unfinished(life)) or due(
+                last, time.time(), _ratings(life, options), every, count
+            ):
+                return run_cycle(options)
+            reason = "Waiting for the next cycle."
+        except StoreError as error:
+            reason = f"{error} The cycle waits until it is back."
+            if last_state(life) != last:  # it has begun
+                options = replace(options, restart=False)
+        if reason != told:
+            say(reason)
+        told = reason
         time.sleep(_LOOKS)
 
 
@@ -165,7 +177,8 @@ def _begun(life: Life, options: Cycle) -> State:
     parent, fingerprint = assignment
     if parent not in models(life) or fingerprint_of(life.model(parent)) != fingerprint:
         raise UserError(f"'{options.to}' names '{parent}', whose folder is gone or has other weights now; restore it.")
-    taken = [_number(name) for name in (*models(life), *(path.name for path in life.root.glob("runs/cycle-*")))]
+    runs = (path.name for path in life.root.glob("runs/cycle-*") if _is_used(path))
+    taken = [_number(name) for name in (*models(life), *runs)]
     state = {
         "cycle": max(taken, default=0) + 1,
         "alias": options.to,
@@ -330,6 +343,11 @@ def _keep(life: Life, state: State) -> None:
     folder = life.run(f"cycle-{state['cycle']}")
     work_in(folder)
     write_json(folder / "cycle.json", state, sealed=True)
+
+
+def _is_used(run: Path) -> bool:
+    """Whether a run's folder has content; a process that was killed as it began a cycle may leave one without."""
+    return not run.is_dir() or any(not path.name.startswith(".") for path in run.iterdir())
 
 
 def _number(name: str) -> int:

@@ -209,7 +209,7 @@ class Recorder:
         reported = False
         while True:
             try:
-                stored = await run_in_threadpool(self._generations.record, batch)
+                stored = await run_in_threadpool(self._record, batch, reported)
                 for reply, message in zip(batch, stored, strict=True):
                     if self.recorded is not None:
                         self.recorded(reply, message)
@@ -231,3 +231,12 @@ class Recorder:
                     for reply in batch:
                         await self._store([reply])
                 return
+
+    def _record(self, batch: list[RecordedReply], again: bool) -> list[int]:
+        """Store replies, unless an earlier attempt did although it failed; return their ids."""
+        if again:
+            found = [self._generations.find(reply.generation, reply.trace) for reply in batch]
+            known = [one for one in found if one is not None]
+            if len(known) == len(batch):  # they are stored all or none
+                return known
+        return self._generations.record(batch)

@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
 from sayso.feedback.database import StoreError
+from sayso.feedback.generations import Generations
 from sayso.feedback.store import Generation, Store, StoredMessage
 from sayso.reply.calls import Delta
 from sayso.reply.parser import ReplyParser
@@ -144,7 +145,7 @@ class PageReplies:
         reported = False
         while True:
             try:
-                return await run_in_threadpool(self._store, running, pieces, seconds)
+                return await run_in_threadpool(self._store, running, pieces, seconds, reported)
             except StoreError as error:
                 if not reported:
                     _log.warning("A reply is held in memory until it can be stored. %s", error)
@@ -157,8 +158,13 @@ class PageReplies:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), PATIENCE)
 
-    def _store(self, running: ReplyInProgress, pieces: list[ChoicePiece], seconds: float) -> StoredMessage | None:
-        """Store a reply, unless it was stopped, abandoned or cut off before its first piece."""
+    def _store(
+        self, running: ReplyInProgress, pieces: list[ChoicePiece], seconds: float, again: bool
+    ) -> StoredMessage | None:
+        """Store a reply, unless it was stopped, abandoned or cut off before its first piece.
+
+        `again`: an earlier attempt failed, which may have stored it nevertheless.
+        """
         text = with_marker("".join(piece.text for piece in pieces), running.reasoning)
         end = pieces[-1] if pieces else None
         finish = end.finish if end and end.finish in ("stop", "length") else "stopped"
@@ -174,6 +180,8 @@ class PageReplies:
             seconds,
         )
         trace = trace_of(running.job.choices[0], running.asker, running.served.template)
+        if again and (known := Generations(self.store).find(made, trace)) is not None:
+            return self.store.message(known)
         return self.store.reply(running.message_id, text, running.prompt, made, running.left_out, trace)
 
 
