@@ -1,6 +1,7 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from sayso.feedback.aliases import Assignment
+    from sayso.serve.jobs import Acts
     from sayso.serve.served_model import ServedModel
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+PREFIX = "SAYSO_"  # of settings in the environment
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -182,6 +185,20 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
     )
 
 
+def acts_of(life: Life, store: str | None) -> "Acts":
+    """Return the acts that the page of a life may start; their processes get none of the server's own settings.
+
+    The address of the store may hold a password, so it is passed in the environment.
+    """
+    from sayso.run.forms import Forms
+    from sayso.serve.jobs import Acts
+
+    forms = Forms(life)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment |= {f"{PREFIX}STORE": store} if store else {}
+    return Acts(forms.every, forms.begin, forms.resume, environment)
+
+
 def _check_cache(options: Serve, model: Transformer, device: str) -> None:
     """Raise `UserError` if the cache would not fit into memory, before it is allocated."""
     free, of_one = free_memory(device), bytes_per_token(model.config, model.dtype, options.cache_bits)
@@ -242,6 +259,8 @@ def _run(
             admin_key=options.admin_key or None,
             following=Following(main, canary, options.share, shadow) if main else None,
             record=options.record,
+            life=life,
+            acts=acts_of(life, options.store),
         )
 
     def announce() -> None:
