@@ -195,8 +195,8 @@ def trained_life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     act(*("prepare", str(texts), "--val", "0.2", "--no-quality", "--near-duplicates", "0", "--workers", "1"), life=life)
     act("tokenizer", "train", "--vocab-size", "300", life=life)
     act(
-        *("pretrain", "--depth", "1", "--steps", "30", "--rows", "2", "--context", "64", "--device", "cpu"),
-        *("--processes", "1"),
+        *("pretrain", "--depth", "1", "--steps", "30", "--rows", "2", "--context", "128", "--device", "cpu"),
+        *("--row-tokens", "64", "--processes", "1", "--save-seconds", "0", "--keep", "1"),
         life=life,
     )
     return life

@@ -566,6 +566,7 @@ class Acts:
         to: str = ...,
         gate: str | PathLike[str] | None = ...,
         reason: str | None = ...,
+        check: bool = ...,
         detector: str | Sequence[str] = ...,
         store: str | None = ...,
     ) -> dict[str, Any]:

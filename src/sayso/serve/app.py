@@ -44,6 +44,7 @@ from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
+from sayso.serve.screens.models import model_routes
 from sayso.serve.screens.runs import LifeRecords, run_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
@@ -120,6 +121,7 @@ def make_app(
         reply_routes(replies),
         rating_routes(store, models),
         run_routes(records),
+        model_routes(records, store),
         change_routes(Changes(partial(_marks, store, records), lambda: models.closing)),
     ]
     for router in routers:

@@ -5,6 +5,8 @@ import { make } from "./dom.js";
 import { addressOf } from "./place.js";
 import { call } from "./server.js";
 
+const SHORT = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+export const when = (time) => SHORT.format(new Date(time));
 export const stateOf = (state) => make("span", { class: `state ${state}` }, state);
 
 // "8 s", "3 min 20 s", "2 h 05 min".

@@ -7,10 +7,9 @@ import { make } from "./dom.js";
 import { addressOf, keepQuery } from "./place.js";
 import { charts, controls } from "./run_charts.js";
 import { showForm } from "./run_form.js";
-import { duration, jobRow, press, showJob, stateOf } from "./run_jobs.js";
+import { duration, jobRow, press, showJob, stateOf, when } from "./run_jobs.js";
 import { call, follow } from "./server.js";
 
-const WHEN = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const MOST = 8, PAUSE = 1500; // runs in a chart; milliseconds between two looks
 
 export async function open(view, place, signal) {
@@ -106,7 +105,7 @@ function rowOf(run, shown, toggle) {
     make("td", {}, stateOf(run.state), run.problem ? make("p", { class: "quiet" }, run.problem) : null),
     make("td", {}, progressOf(run)), make("td", { class: "number" }, run.loss === null ? "" : number(run.loss)),
     make("td", { class: "number" }, run.tokens_per_second === null ? "" : number(run.tokens_per_second)),
-    make("td", { class: "when quiet" }, run.changed ? WHEN.format(new Date(run.changed)) : ""));
+    make("td", { class: "when quiet" }, run.changed ? when(run.changed) : ""));
 }
 
 const memoryOf = (run) => (run.memory_mb === null ? "" : run.memory_mb >= 1000 ? `${number(run.memory_mb / 1000)} GB` : `${number(run.memory_mb)} MB`);

@@ -11,6 +11,7 @@ from pydantic import Field
 from sayso.base.errors import UserError
 from sayso.base.lock import stop_holder
 from sayso.feedback.store import MissingError
+from sayso.report.model_records import model_marks
 from sayso.report.run_curves import Across, RunCurves, RunRecord
 from sayso.report.run_list import RunList
 from sayso.serve.errors import ApiError
@@ -37,8 +38,8 @@ class LifeRecords:
         self.runs, self.curves, self.jobs, self.acts = runs, curves, jobs, acts
 
     def marks(self) -> Mapping[str, Any]:
-        """Return the marks of the topic `runs`."""
-        return {"runs": (self.runs.marks(), self.jobs.marks())}
+        """Return the marks of the topics `runs` and `models`."""
+        return {"runs": (self.runs.marks(), self.jobs.marks()), "models": model_marks(self.runs.life)}
 
     def start(self, command: JobCommand, request: Request) -> dict[str, Any]:
         """Start a job for the person of a request."""
