@@ -1,7 +1,6 @@
 """What the page shows of a life's runs: their states, and their curves, read on as the log grows."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +110,10 @@ def test_a_resumed_run_counts_its_steps_once_and_all_of_its_time(life: Life) -> 
     record = RunCurves(life).look("custom-one", lambda one: one)
     assert record.curve("loss") == [[1, 1], [2, 2], [3, 3], [4, 40], [5, 50], [6, 60]]
     assert [x for x, _ in record.curve("loss", "seconds")] == [2, 4, 6, 12, 14, 16]
+    log.write("start", act="custom", time="2026-05-01T02:00:00+00:00", config={})  # there was no checkpoint
+    for number in (1, 2):
+        log.write("step", **step(number, 100.0 * number))
+    assert RunCurves(life).look("custom-one", lambda one: one.curve("loss")) == [[1, 100], [2, 200]]
     log.write("end", seconds=3.0, peak_memory_mb=1.0)
     log.write("start", act="custom", time="2026-05-02T00:00:00+00:00", config={})
     log.write("step", **step(1, 9.0))
@@ -192,6 +195,9 @@ def test_only_the_process_that_holds_a_run_is_stopped(tmp_path: Path) -> None:
     assert child.wait() == -15
     child.communicate()
     assert (holder_of(path), stop_holder(path)) == (None, None)
-    (tmp_path / ".pretrain-base.lock").write_text(left.replace(str(child.pid), str(os.getpid())))
-    assert holder_of(path) is not None
-    assert stop_holder(path) is None
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as other:
+        (tmp_path / ".pretrain-base.lock").write_text(left.replace(str(child.pid), str(other.pid)))
+        assert holder_of(path) is not None
+        assert stop_holder(path) is None
+        other.communicate()
+    assert other.returncode == 0

@@ -46,7 +46,7 @@ def test_models_are_shown_with_their_parents_and_scores(models: Open) -> None:
     """Each model in the picture leads to its part, with its card, its run and what can be done with it."""
     page = models()
     picture = page.get_by_role("group", name="Lineage")
-    assert picture.locator(".edge").count() == 1
+    picture.locator(".edge").wait_for(state="attached")  # exactly one
     scores = page.get_by_role("region", name="Scores, as a table")
     assert scores.locator("th[scope=col]").all_inner_texts() == ["Measure", "base", "base-8bit"]
     assert " to " in scores.locator("td").first.inner_text()

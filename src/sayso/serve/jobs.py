@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,7 +115,8 @@ class Jobs:
         """Ask a job to stop, and return it; one that trains saves its state first. Raises `MissingError`."""
         job = self.one(name)
         if job["state"] == "running":
-            os.kill(job["pid"], signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(job["pid"], signal.SIGTERM)
         return job
 
     def marks(self) -> int:

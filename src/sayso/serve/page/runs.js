@@ -9,6 +9,7 @@ import { charts, controls } from "./run_charts.js";
 import { showForm } from "./run_form.js";
 import { duration, jobRow, press, showJob, stateOf, when } from "./run_jobs.js";
 import { call, follow } from "./server.js";
+import { table } from "./table.js";
 
 const MOST = 8, PAUSE = 1500; // runs in a chart; milliseconds between two looks
 
@@ -44,16 +45,14 @@ function throttled(act, signal) {
 
 async function showRuns(view, query, signal) {
   const shown = new Set((query.get("show") ?? "").split(",").filter(Boolean));
-  const rows = make("tbody"), jobs = make("ul", { class: "jobs" }), drawn = make("div");
+  const jobs = make("ul", { class: "jobs" }), drawn = make("div");
   const first = await call("GET", "/api/runs", undefined, signal);
   const jobsCard = make("section", { class: "card", "aria-label": "Jobs" }, make("h2", {}, "Jobs"), jobs);
   const start = make("a", { class: "button", href: addressOf("runs", [], { start: "pretrain" }) }, "Start an act");
   const settings = controls(query, () => drawn.redraw());
-  const table = make("div", { class: "scroller" }, make("table", { class: "runs" }, make("caption", { class: "unseen" }, "Runs"),
-    make("thead", {}, make("tr", {}, ["Show", "Run", "State", "Progress", "Loss", "Tokens/s", "Changed"].map((name, i) =>
-      make("th", { scope: "col", class: i > 3 && i < 6 ? "number" : null }, name)))), rows));
+  const listed = table("Runs", ["Run", "Show", "State", "Progress", ">Loss", ">Tokens/s", "Changed"], []), rows = listed.querySelector("tbody");
   const nothing = make("p", { class: "nothing" }, "There are no runs yet. Start an act here, or run ", make("code", {}, "sayso demo"), " to train a small assistant from nothing.");
-  view.append(make("div", { class: "bar spread" }, settings.bar, start), jobsCard, nothing, table, make("h2", { class: "unseen" }, "Curves"), drawn);
+  view.append(make("div", { class: "bar spread" }, settings.bar, start), jobsCard, nothing, listed, make("h2", { class: "unseen" }, "Curves"), drawn);
   let known = [];
   const toggle = ({ target }) => {
     if (!target.checked) shown.delete(target.value);
@@ -67,7 +66,7 @@ async function showRuns(view, query, signal) {
     known = found.runs;
     if (!query.get("show") && !shown.size) known.filter((run) => run.step && run.unit === "step").slice(0, 2).forEach((run) => shown.add(run.name));
     nothing.hidden = known.length > 0;
-    table.hidden = settings.bar.hidden = !known.length;
+    listed.hidden = settings.bar.hidden = !known.length;
     jobsCard.hidden = !found.jobs.length;
     jobs.replaceChildren(...found.jobs.slice(0, 6).map((job) => jobRow(job, known)));
     keep(rows, known, (run) => rowOf(run, shown, toggle));
@@ -87,7 +86,7 @@ function keep(body, runs, make) {
     const made = make(run), old = rows.get(run.name);
     if (!old) return made;
     [...made.children].forEach((cell, i) => {
-      if (i && cell.innerHTML !== old.children[i].innerHTML) old.children[i].replaceChildren(...cell.childNodes);
+      if (i > 1 && cell.innerHTML !== old.children[i].innerHTML) old.children[i].replaceChildren(...cell.childNodes);
     });
     return old;
   });
@@ -100,8 +99,7 @@ function keep(body, runs, make) {
 
 function rowOf(run, shown, toggle) {
   const box = run.step === null ? "" : make("input", { type: "checkbox", value: run.name, checked: shown.has(run.name), "aria-label": `Show the curves of ${run.name}`, onchange: toggle });
-  return make("tr", { "data-name": run.name }, make("td", {}, box),
-    make("th", { scope: "row" }, make("a", { href: addressOf("runs", [run.name]) }, run.name)),
+  return make("tr", { "data-name": run.name }, make("th", { scope: "row" }, make("a", { href: addressOf("runs", [run.name]) }, run.name)), make("td", {}, box),
     make("td", {}, stateOf(run.state), run.problem ? make("p", { class: "quiet" }, run.problem) : null),
     make("td", {}, progressOf(run)), make("td", { class: "number" }, run.loss === null ? "" : number(run.loss)),
     make("td", { class: "number" }, run.tokens_per_second === null ? "" : number(run.tokens_per_second)),
@@ -148,8 +146,7 @@ async function showRun(view, name, query, signal) {
       head.replaceChildren(...headOf(name, found));
       notes.replaceChildren(...notesOf(found.notes));
       samples.replaceChildren(...samplesOf(found.samples));
-      options.replaceChildren(make("summary", {}, "Options"), make("div", { class: "scroller" }, make("table", {}, make("tbody", {}, Object.entries(found.config).map(([key, value]) =>
-        make("tr", {}, make("th", { scope: "row" }, key.replaceAll("_", " ")), make("td", {}, Array.isArray(value) ? value.join(", ") : String(value))))))));
+      options.replaceChildren(make("summary", {}, "Options"), table("Options", [], Object.entries(found.config).map(([key, value]) => [key.replaceAll("_", " "), [].concat(value).join(", ")])));
     }
     settings.bar.hidden = !found.figures.length;
     await draw();
