@@ -217,6 +217,25 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Life:
     return live(tmp_path_factory.mktemp("lived"))
 
 
+@pytest.fixture(scope="session")
+def trained_life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A life with a base model, trained on a few sentences in 30 steps; whoever changes it works on a copy."""
+    root = tmp_path_factory.mktemp("trained")
+    life, texts = Life(root / "life"), root / "texts"
+    texts.mkdir()
+    for number in range(40):
+        words = f"Tom and cat {number} sat on mat {number % 7}. They ran {number * 3} steps and came back to eat. "
+        (texts / f"{number}.txt").write_text(words * 4)
+    act(*("prepare", str(texts), "--val", "0.2", "--no-quality", "--near-duplicates", "0", "--workers", "1"), life=life)
+    act("tokenizer", "train", "--vocab-size", "300", life=life)
+    act(
+        *("pretrain", "--depth", "1", "--steps", "30", "--rows", "2", "--context", "128", "--device", "cpu"),
+        *("--row-tokens", "64", "--processes", "1", "--save-seconds", "0", "--keep", "1"),
+        life=life,
+    )
+    return life
+
+
 @pytest.fixture
 def rated() -> Callable[[Life], None]:
     """Leave a conversation whose reply was edited and liked in a life's store."""

@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from sayso.api.values import FUNCTIONS
+from sayso.base.option_values import FUNCTIONS
 from sayso.run.acts import COMMANDS, Command
 
 STUB = Path(__file__).parent.parent / "src" / "sayso" / "api" / "acts.pyi"

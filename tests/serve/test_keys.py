@@ -31,8 +31,15 @@ NEEDED: dict[Role, set[str]] = {
         "/api/model", "/api/conversations", "/api/conversations/1", "/api/messages", "/api/replies", "/api/stop",
         "/api/ratings", "/api/signals", "/api/changes", "/api/versions",
         "/api/conversations/1/export",
+        "/api/runs", "/api/runs/1", "/api/curves", "/api/jobs/1",
+        "/api/models", "/api/models/1",
     },
-    "admin": {"/v1/load_lora_adapter", "/v1/unload_lora_adapter"},
+    "admin": {
+        "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
+        "/api/admin/acts", "/api/admin/jobs", "/api/admin/jobs/1/stop",
+        "/api/admin/runs/1/stop", "/api/admin/runs/1/resume",
+        "/api/admin/aliases/1/rollback",
+    },
 }  # fmt: skip
 """Every route that is not open to everybody, with the role that it needs; a new route must be added here."""
 

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sayso.api.values import value_of
 from sayso.base.errors import UserError, nearest
 from sayso.base.option_help import option_helps
+from sayso.base.option_values import value_of
 from sayso.run.acts import COMMANDS, Act, Command
 
 _METHODS = {command.method: command for command in COMMANDS}

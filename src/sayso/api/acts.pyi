@@ -568,6 +568,7 @@ class Acts:
         to: str = ...,
         gate: str | PathLike[str] | None = ...,
         reason: str | None = ...,
+        check: bool = ...,
         detector: str | Sequence[str] = ...,
         endpoint: str | None = ...,
         judge: str | None = ...,

@@ -8,6 +8,7 @@ import fcntl
 import functools
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -89,6 +90,30 @@ def locked(path: Path) -> Iterator[None]:
                     parent.rmdir()
 
 
+def holder_of(path: Path) -> Holder | None:
+    """Return the process that works on the output at `path`, as far as its lock file tells; None if none does.
+
+    Takes no lock, so that it never is in the way of a process that begins.
+    """
+    holder = Holder.read(path.with_name(f".{path.name}.lock"))
+    return None if holder is None or holder.is_dead else holder
+
+
+def stop_holder(path: Path) -> Holder | None:
+    """Ask the process that works on the output at `path` to stop, by SIGTERM; return it, or None if none does.
+
+    Raises `UserError` if the process runs on another host.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    holder = holder_of(path)
+    if holder is None or not _is_held(file):  # after a kill, another process may have got the number
+        return None
+    if holder.host != socket.gethostname():
+        raise UserError(f"'{path.name}' runs on another machine, {holder.host}; stop process {holder.pid} there.")
+    os.kill(holder.pid, signal.SIGTERM)
+    return holder
+
+
 def exclusive(output: Callable[[Any], Path]) -> Callable[[_Act], _Act]:
     """Decorate an act to run only while no other process writes the `output` of its options."""
 
@@ -149,6 +174,18 @@ def _claimed_by_name(file: Path, path: Path) -> FileIO:
             if holder is None or not holder.is_dead:
                 raise _in_use(path, holder, file) from None
             file.unlink(missing_ok=True)
+
+
+def _is_held(file: Path) -> bool:
+    """Whether a process holds a lock file; true where that cannot be told."""
+    try:
+        with file.open("rb") as probe:
+            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is held, or the file system has no flock
+        return True
+    return False
 
 
 def _named(file: Path) -> Path:

@@ -31,7 +31,7 @@ DRAW_SECONDS = 0.1  # between updates of the progress line on a terminal
 STEP_FIELDS = frozenset(
     (
         *("step", "steps", "loss", "lr", "gradient_norm", "tokens", "seconds", "tokens_per_second"),
-        *("parameter_norm", "update_ratio", "mfu", "iteration", "sampling_seconds", "measuring_seconds"),
+        *("parameter_norm", "update_ratio", "memory_mb", "mfu", "iteration", "sampling_seconds", "measuring_seconds"),
     )
 )
 """Fields of the step and iteration lines of every run; all others are metrics of the run's own loss."""

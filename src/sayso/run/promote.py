@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from sayso.base.errors import UserError, require
-from sayso.base.files import read_object, sha256
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import LONGEST_NAME, NAME_PATTERN, Life
 from sayso.base.log import say
+from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options
 from sayso.judge.canary import judge_canary
@@ -49,6 +50,8 @@ class Promote(Options):
     """TOML file with requirements that differ from the defaults."""
     reason: str | None = None
     """Promote the model even if the gate does not pass it, for this reason, which is kept in the history."""
+    check: bool = False
+    """Only say what the gate finds, and promote nothing."""
     detector: tuple[str, ...] = ()
     """Detectors of your own, file.py:function, that cases of confirmed misbehaviour are checked by."""
     endpoint: str | None = None
@@ -112,6 +115,8 @@ def promote(options: Promote) -> dict[str, Any]:
     gate = read_gate(options.gate) if options.gate else Gate()
     if options.reason is not None and not options.reason.strip():
         raise UserError("--reason must say why the gate is overridden; got an empty one.")
+    if options.check and options.reason is not None:
+        raise UserError("--check promotes nothing, so it takes no --reason; omit one of them.")
     if not NAME_PATTERN.fullmatch(options.to) or len(options.to) > LONGEST_NAME:
         raise UserError(f"An alias is a name such as stable or candidate; got '{options.to}'.")
     if options.to in models(life):
@@ -133,6 +138,10 @@ def promote(options: Promote) -> dict[str, Any]:
         for one in findings:
             say(f"{one.requirement}: {one.state}. {one.said}")
         verdict = verdict_of(findings)
+        found = _keep_findings(life, options, current, findings)
+        if options.check:
+            say(f"The gate's verdict on '{options.candidate}' for '{options.to}': {verdict}.")
+            return found
         if verdict != "passed" and options.reason is None:
             raise NotPromotedError(options.candidate, findings)
         evidence = {"verdict": verdict, "findings": [asdict(one) for one in findings], "gate": asdict(gate)}
@@ -140,6 +149,26 @@ def promote(options: Promote) -> dict[str, Any]:
         made = aliases.assign(options.to, options.candidate, mark, after=current, evidence=evidence, reason=reason)
     say(f"'{options.to}' names '{made.model}' from now on.")
     return asdict(made)
+
+
+def _keep_findings(
+    life: Life, options: Promote, current: "Assignment | None", findings: list[Finding]
+) -> dict[str, Any]:
+    """Write what the gate found last about a candidate for an alias to `runs/gate/`, and return it."""
+    folder = life.run("gate")
+    work_in(folder)
+    found = {
+        "alias": options.to,
+        "candidate": options.candidate,
+        "weights": sha256(weights_file(life.model(options.candidate))),
+        "current": current.model if current else None,
+        "entry": current.id if current else None,
+        "verdict": verdict_of(findings),
+        "findings": [asdict(one) for one in findings],
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / f"{options.candidate}={options.to}.json", found, sealed=True)
+    return found
 
 
 def entry_named(life: Life, name: str, where: str | None) -> "Assignment | None":

@@ -1,6 +1,7 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from sayso.feedback.aliases import Assignment
+    from sayso.serve.jobs import Acts
     from sayso.serve.served_model import ServedModel
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+PREFIX = "SAYSO_"  # of settings in the environment
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -140,6 +143,20 @@ def logged_requests() -> Iterator[None]:
         log.setLevel(before)
 
 
+def acts_of(life: Life, store: str | None) -> "Acts":
+    """Return the acts that the page of a life may start; their processes get none of the server's own settings.
+
+    The address of the store may hold a password, so it is passed in the environment.
+    """
+    from sayso.run.forms import Forms
+    from sayso.serve.jobs import Acts
+
+    forms = Forms(life)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment |= {f"{PREFIX}STORE": store} if store else {}
+    return Acts(forms.every, forms.begin, forms.resume, environment)
+
+
 def _run(
     options: Serve,
     life: Life,
@@ -192,6 +209,8 @@ def _run(
             admin_key=options.admin_key or None,
             following=Following(main, canary, options.share, shadow) if main else None,
             record=options.record,
+            life=life,
+            acts=acts_of(life, options.store),
         )
 
     def announce() -> None:

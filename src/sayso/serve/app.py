@@ -6,18 +6,22 @@ Takes a replier and a store, returns an ASGI application. Nothing here listens o
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso import __version__
+from sayso.base.life import Life
 from sayso.feedback.changes import store_marks
 from sayso.feedback.store import Store
 from sayso.reply import Replier
+from sayso.report.run_curves import RunCurves
+from sayso.report.run_list import RunList
 from sayso.sample.engine import Engine
 from sayso.serve.access import AccessMiddleware
 from sayso.serve.anthropic import anthropic_routes
@@ -28,6 +32,7 @@ from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.follow import Following
+from sayso.serve.jobs import Acts, Jobs
 from sayso.serve.keyring import Keyring
 from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, metrics_text
@@ -39,6 +44,8 @@ from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
+from sayso.serve.screens.models import model_routes
+from sayso.serve.screens.runs import LifeRecords, run_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
 
@@ -60,6 +67,8 @@ def make_app(
     admin_key: str | None = None,
     following: Following | None = None,
     record: Share = "off",
+    life: Life | None = None,
+    acts: Acts | None = None,
 ) -> FastAPI:
     """Return the application that serves a model under `name`, or what an alias names by then.
 
@@ -69,6 +78,7 @@ def make_app(
     `origins` may use the server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
     `record`: whether the replies of the API are stored, those of the page always are. `following`: the
     alias of the model, which is followed when it names another one, and those of models that answer next to it.
+    `life` and `acts`: what the screens Runs and Models show, and the acts that they may start.
     """
     entry = following.main.entry if following else None
     alias = entry.alias if entry else None
@@ -80,6 +90,7 @@ def make_app(
     followers = following.followers(models, store) if following else []
     keyring = Keyring(store, key, admin_key)
     replies = PageReplies(models, store)
+    records = _records(life, acts) if life and acts else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +120,9 @@ def make_app(
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
-        change_routes(Changes(partial(store_marks, store), lambda: models.closing)),
+        run_routes(records),
+        model_routes(records, store),
+        change_routes(Changes(partial(_marks, store, records), lambda: models.closing)),
     ]
     for router in routers:
         app.include_router(router)
@@ -138,3 +151,12 @@ def make_app(
 
     add_page(app)
     return app
+
+
+def _records(life: Life, acts: Acts) -> LifeRecords:
+    return LifeRecords(RunList(life), RunCurves(life), Jobs(life, acts.environment), acts)
+
+
+def _marks(store: Store, records: LifeRecords | None) -> Mapping[str, Any]:
+    """Return what has to change for a page to read it again, by topic."""
+    return {**store_marks(store), **(records.marks() if records else {})}

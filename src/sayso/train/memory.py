@@ -3,6 +3,9 @@
 It counts the tensors that autograd keeps for the backward pass, block by block; the number of rows that fit follows.
 """
 
+import torch
+
+from sayso.base.device import peak_memory_mb
 from sayso.loss.cross_entropy import CHUNK
 from sayso.model import ModelConfig
 from sayso.model.config import GATED
@@ -58,3 +61,8 @@ def rows_that_fit(
     left = SPARE * free - fixed_bytes(config, processes, device)
     row = activation_bytes(config, tokens, precision, recompute=recompute)
     return max(0, int(left / (processes * row * (GAPS_RECOMPUTING if recompute else GAPS))))
+
+
+def memory_mb(kind: str) -> float:
+    """Return the peak memory of this process so far in MB: that of the GPU on "cuda", else the resident memory."""
+    return torch.cuda.max_memory_allocated() / 2**20 if kind == "cuda" else peak_memory_mb()

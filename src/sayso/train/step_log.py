@@ -10,6 +10,7 @@ from sayso.train.best import Best
 from sayso.train.layout import Layout
 from sayso.train.loop import State, StepRecord
 from sayso.train.measure import matmul_peak, step_flops
+from sayso.train.memory import memory_mb
 from sayso.train.mirrors import Mirrors
 from sayso.train.watch import Watch
 
@@ -40,14 +41,14 @@ class StepLog:
     ) -> None:
         """Measure the device's peak speed and log it."""
         self.mirrors, self.watch = mirrors, watch
-        device = next(state.model.parameters()).device.type
+        self.device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
-        self.peak = matmul_peak(device, layout.precision, layout.processes)
+        self.peak = matmul_peak(self.device, layout.precision, layout.processes)
         self.narrow = sum(layer.a.numel() + layer.b.numel() for layer in adapters(state.model).values())
         self.tokens, self.busy = 0, 0.0  # tokens and seconds of the steps
         self.earlier, self.seconds = 0.0, 0.0  # seconds of the earlier calls of `train`, and of all calls
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
-        log.write("speed", device=device, **asdict(layout), peak_flops=round(self.peak), peak_rates=rates)
+        log.write("speed", device=self.device, **asdict(layout), peak_flops=round(self.peak), peak_rates=rates)
 
     def begin(self) -> None:
         """Start the clock of a call of `train`: the first, or one after a rewind."""
@@ -57,7 +58,7 @@ class StepLog:
         """Log one step."""
         self.tokens, self.busy = self.tokens + step.seen, self.busy + step.took
         self.seconds = self.earlier + step.seconds
-        figures: dict[str, float] = dict(vars(step.norms)) if step.norms else {}
+        figures: dict[str, float] = {**vars(step.norms), "memory_mb": memory_mb(self.device)} if step.norms else {}
         figures |= {f"{name}_gradient_norm": norm for name, norm in step.other_norms.items()}
         operations = step_flops(self.config, step.seen, step.trained, self.narrow)
         figures["mfu"] = operations / step.took / self.peak

@@ -86,6 +86,7 @@ const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 
 function shape(plot, { points, style = "line" }, i, width) {
   const known = points.filter((point) => fits(plot.x, point[0]) && fits(plot.y, point[1]));
+  if (!known.length) return [];
   const at = (across, up) => `${plot.across.at(across).toFixed(1)} ${plot.up.at(up).toFixed(1)}`;
   const few = style === "dots" ? known : thin(known, plot.across.at, width);
   const kind = `s${i % COLORS}`, drawn = [];

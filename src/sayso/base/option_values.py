@@ -1,4 +1,4 @@
-"""Convert a keyword argument to the value of an option.
+"""Convert a value given by name, in Python or in a form, to the value of an option.
 
 Strings become paths, lists become tuples, functions their names; other conversions are refused. The ranges of numbers
 are checked by `base/ranges.py`.
@@ -7,8 +7,8 @@ are checked by `base/ranges.py`.
 import os
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.functions import name_of
@@ -23,7 +23,7 @@ def value_of(name: str, hint: Any, value: Any) -> Any:
     choices = get_args(hint) if _is_union(hint) else (hint,)
     if value is None and NoneType in choices:
         return None
-    for choice in map(_bare, choices):
+    for choice in sorted(map(_bare, choices), key=lambda choice: choice in (int, float)):  # a path is no number
         found = _as(name, choice, value)
         if found is not None:
             return found
@@ -66,7 +66,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _is_union(hint: Any) -> bool:
-    return NoneType in get_args(hint)
+    return get_origin(hint) in (Union, UnionType)
 
 
 def _rule(choices: tuple[Any, ...]) -> str:

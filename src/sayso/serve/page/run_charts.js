@@ -1,0 +1,76 @@
+// The curves of runs, laid over each other: a chart per figure, and the controls of all of them.
+
+import { number } from "./axis.js";
+import { chart } from "./chart.js";
+import { make } from "./dom.js";
+import { keepQuery } from "./place.js";
+import { call } from "./server.js";
+import { duration } from "./run_jobs.js";
+
+const TITLES = { loss: "Loss", lr: "Learning rate, share of its peak", val_bpb: "Held-out text, bits per byte", held_out_loss: "Held-out loss", tokens_per_second: "Tokens per second", gradient_norm: "Gradient norm", memory_mb: "Peak memory so far, MB", mfu: "Share of the machine's peak", update_ratio: "Update relative to the weights" };
+const FIRST = ["loss", "val_bpb", "held_out_loss", "reward", "score", "points", "lr", "learning_rate", "tokens_per_second", "gradient_norm", "memory_mb"];
+
+const titleOf = (name) => TITLES[name] ?? (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+
+// Return {bar, values()}: the controls, whose state is in the address.
+export function controls(query, changed) {
+  const select = (label, name, choices) => {
+    const input = make("select", { name, onchange: ({ target }) => act({ [name]: target.value }) }, choices.map(([value, text = value]) => make("option", { value }, text)));
+    if (choices.some(([value]) => value === query.get(name))) input.value = query.get(name);
+    return [make("label", {}, label, input), input];
+  };
+  const act = (values) => {
+    keepQuery(values);
+    changed();
+  };
+  const [acrossLabel, across] = select("Across", "x", [["step"], ["tokens"], ["seconds", "time"]]);
+  const [smoothLabel, smooth] = select("Smoothing", "smooth", [["0.02", "some"], ["0", "none"], ["0.005", "little"], ["0.1", "much"]]);
+  const [scaleLabel, scale] = select("Scale", "scale", [["linear"], ["log", "logarithmic"]]);
+  return { bar: make("div", { class: "bar" }, acrossLabel, smoothLabel, scaleLabel), values: () => ({ across: across.value, smooth: smooth.value, log: scale.value === "log" }) };
+}
+
+// Draw the figures of some runs into `view`. A chart that is in use (hovered, focused, its table open) stays as it is.
+export async function charts(view, names, { across, smooth, log }, signal) {
+  const asked = (view.asked = Symbol("request"));
+  const query = new URLSearchParams([...names.map((name) => ["run", name]), ["across", across], ["smooth", smooth]]);
+  const found = names.length ? await call("GET", `/api/curves?${query}`, undefined, signal) : {};
+  if (signal.aborted || asked !== view.asked) return;
+  const groups = new Map();
+  for (const [run, curves] of Object.entries(found)) {
+    for (const [name, points] of Object.entries(curves)) {
+      const part = name.startsWith("learning_rate ") ? name.slice(14) : "";
+      if (names.length > 1 ? part : name === "lr") continue; // of several runs, only the share of the peaks
+      const figure = part ? "learning_rate" : name;
+      if (!groups.has(figure)) groups.set(figure, new Map());
+      groups.get(figure).set(part || run, points);
+    }
+  }
+  const order = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+  const figures = [...groups.keys()].sort((a, b) => order(a) - order(b));
+  const x = { name: across === "seconds" ? "time" : across, ...(across === "seconds" ? { text: duration } : {}) };
+  const draw = (figure) => {
+    const series = figure === "learning_rate" ? [...groups.get(figure)] : names.map((name) => [name, groups.get(figure).get(name) ?? []]);
+    const made = chart({ title: titleOf(figure), x, y: { name: titleOf(figure), log }, series: series.map(([name, points]) => ({ name, points })), height: figure === "loss" ? 300 : 200 });
+    made.dataset.figure = figure;
+    made.asked = `${query} ${log}`;
+    return made;
+  };
+  const old = new Map([...view.querySelectorAll(".chart")].map((one) => [one.dataset.figure, one]));
+  const fresh = (figure) => {
+    const before = old.get(figure);
+    return before?.asked === `${query} ${log}` && before.matches(":hover, :focus-within, :has(details[open], [aria-pressed=false])") ? before : draw(figure);
+  };
+  const card = (figure) => make("div", { class: figure === "loss" ? "card whole" : "card" }, fresh(figure));
+  const main = figures.filter((name) => FIRST.includes(name)), rest = figures.filter((name) => !FIRST.includes(name));
+  const focused = document.activeElement;
+  const more = view.querySelector(".more") ?? make("details", { class: "more behind" }, make("summary"), make("div", { class: "curves" }));
+  more.firstChild.textContent = `More figures (${number(rest.length)})`;
+  if (more.open) more.lastChild.replaceChildren(...rest.map(card));
+  more.ontoggle = () => more.open && !more.lastChild.children.length && charts(view, names, { across, smooth, log }, signal);
+  more.hidden = !rest.length;
+  let grid = view.querySelector(".main-curves");
+  if (!grid) view.replaceChildren(grid = make("div", { class: "curves main-curves" }), more);
+  grid.replaceChildren(...main.map(card));
+  if (!figures.length) grid.replaceChildren(make("p", { class: "quiet" }, names.length ? "The chosen runs have no curves yet." : "Choose runs to see their curves."));
+  if (view.contains(focused)) focused.focus({ preventScroll: true });
+}
