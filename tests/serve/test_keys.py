@@ -31,6 +31,10 @@ NEEDED: dict[Role, set[str]] = {
         "/api/model", "/api/conversations", "/api/conversations/1", "/api/messages", "/api/replies", "/api/stop",
         "/api/ratings", "/api/signals", "/api/changes", "/api/versions",
         "/api/conversations/1/export",
+        "/api/diagnose/samples", "/api/diagnose/samples/1", "/api/diagnose/samples/1/conversations/1",
+        "/api/diagnose/samples/1/readings", "/api/diagnose/samples/1/notes", "/api/diagnose/samples/1/rates",
+        "/api/diagnose/samples/1/categories/1/detector", "/api/diagnose/notes", "/api/diagnose/notes/1",
+        "/api/diagnose/groups", "/api/diagnose/categories", "/api/diagnose/categories/1", "/api/diagnose/cases",
     },
     "admin": {"/v1/load_lora_adapter", "/v1/unload_lora_adapter"},
 }  # fmt: skip

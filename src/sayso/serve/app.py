@@ -39,6 +39,7 @@ from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
+from sayso.serve.screens.diagnose import diagnose_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
 
@@ -109,6 +110,7 @@ def make_app(
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
+        diagnose_routes(store),
         change_routes(Changes(partial(store_marks, store), lambda: models.closing)),
     ]
     for router in routers:

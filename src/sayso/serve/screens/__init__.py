@@ -1,0 +1,1 @@
+"""The routes of the page's screens, a module for each."""
