@@ -227,8 +227,11 @@ def test_a_rate_is_of_the_conversations_that_were_read(store: Store) -> None:
     """Each once, however many notes it has; a model's of those it replied in, for notes about its own replies."""
     places = {reply: None for number in range(4) for reply in talk(store, f"q{number}", "a", "more", "b")}
     mixed = talk(store, "mixed", "a")
-    base = store.reply(store.say(store.message(mixed[0]).conversation_id, "x").id, "y", [{"role": "user", "content": "x"}],
-                       Generation("base", "f" * 12, {}, "stop", 1, 1, 0.1)).id  # fmt: skip
+    said, made = (
+        store.say(store.message(mixed[0]).conversation_id, "x"),
+        Generation("base", "f" * 12, {}, "stop", 1, 1, 0.1),
+    )
+    base = store.reply(said.id, "y", store.prompt(said.id), made).id
     sample, kept = Samples(store).draw(Filters(), 9, 1), Notes(store)
     kind, empty = Categories(store).add("Rude"), Categories(store).add("Never")
     first, second, *_, last = places
@@ -272,7 +275,7 @@ def test_weights_of_words_are_those_of_scikit_learn(store: Store) -> None:
 
 
 def test_notes_are_suggested_the_category_nearest_to_their_words() -> None:
-    """A category is the middle of its notes; one without a common word is not suggested; similar notes are neighbours."""
+    """A category is the middle of its notes; without a common word, none is suggested; similar notes are neighbours."""
     found = vectors(["rude tone", "wrong price", "rude words", "price is wrong", "nothing"])
     groups = {7: middle([found[0]]), 8: middle([found[1]])}
     assert [group for group, _ in nearest_groups(found[2], groups)] == [7]

@@ -94,7 +94,7 @@ class Notes:
         query = sql.select(messages.c.id, sql.func.substr(messages.c.content, 1, longest))
         with self._engine.begin() as connection:
             rows = connection.execute(query.where(messages.c.id.in_(noted.where(sampled.c.sample_id == sample_id))))
-            return dict(rows.tuples().all())
+            return dict(rows.all())
 
     def make_cases(self, numbers: Sequence[int], check: str = SAME, forbid: str | None = None) -> int:
         """Make the replies of notes evaluation cases; return the number of replies that are cases now.

@@ -1,83 +1,85 @@
-// Group the notes of a sample into categories, by keys or by what the server suggests.
+// Group the notes of a sample into categories, by keys or as the server suggests.
 
-import { button, keys, post, remove, trying } from "./diagnose.js";
+import { button, changes, keys, option, post, quiet, remove, trying } from "./diagnose.js";
 import { find, make, tell } from "./dom.js";
 import { addressOf, keepQuery } from "./place.js";
-import { follow } from "./server.js";
 
 export async function show(view, { number, get, signal, query, told }) {
-  const loose = make("div", { class: "loose" }), groups = make("div", { class: "groups" });
-  let notes = [], categories = [], undo = null;
-  let chosen = Number(query.get("note")), open = Number(query.get("category"));
+  const loose = make("div", { class: "loose" }), groups = make("div", { class: "loose groups" });
+  const opened = new Set([Number(query.get("category"))]);
+  let notes = [], categories = [], chosen = Number(query.get("note")), undo = null;
 
-  const list = () => [...loose.querySelectorAll(".noted")];
-  const here = () => list().find((one) => Number(one.dataset.id) === chosen) ?? list()[0];
+  const cards = () => [...loose.querySelectorAll(".noted")];
+  const idOf = (card) => Number(card.dataset.id);
+  const here = () => cards().find((one) => idOf(one) === chosen) ?? cards()[0];
+  const ticked = () => cards().filter((one) => find("input", one).checked).map(idOf);
+  const picked = () => (ticked().length || !here() ? ticked() : [idOf(here())]);
+  const nameOf = (id) => categories.find((one) => one.id === id)?.name ?? "no category";
   const choose = (card) => {
     if (!card) return;
-    chosen = Number(card.dataset.id);
-    for (const one of list()) one.classList.toggle("chosen", one === card);
+    chosen = idOf(card);
+    for (const one of cards()) one.classList.toggle("chosen", one === card);
     keepQuery({ note: chosen });
   };
-  const move = (step) => () => {
-    const all = list(), card = all[all.indexOf(here()) + step];
-    choose(card);
-    card?.focus();
-  };
+  const move = (step) => () => cards()[cards().indexOf(here()) + step]?.focus();
   const draw = async () => {
-    const found = await get("/notes");
+    const found = await get("/notes"), was = ticked(), focused = document.activeElement.closest(".noted");
     ({ notes, categories } = found);
     told(found.sample);
-    const focused = document.activeElement.closest?.(".noted");
     const free = notes.filter((note) => !note.category_id);
-    loose.replaceChildren(make("h3", {}, `Notes without a category (${free.length})`), ...free.map(cardOf));
+    loose.replaceChildren(make("h3", {}, `Notes without a category (${free.length})`), ...free.map((note) => cardOf(note, was.includes(note.id))));
     if (!notes.length) loose.append(make("p", { class: "nothing" }, "Nothing is noted yet. ", make("a", { href: addressOf("diagnose", [number]) }, "Read the conversations"), " and write down what is wrong."));
     groups.replaceChildren(make("h3", {}, "Categories"), ...categories.map(groupOf), adding());
     choose(here());
     if (focused) here()?.focus();
   };
   const put = async (ids, category) => {
-    const before = ids.map((id) => notes.find((note) => note.id === id));
+    const before = notes.filter(({ id }) => ids.includes(id));
     if (!ids.length || !await trying(loose, () => post("/groups", { notes: ids, category_id: category }))) return;
     undo = async () => {
       for (const { id, category_id: old } of before) await post("/groups", { notes: [id], category_id: old });
+      await draw();
     };
-    const all = list(), rest = all.slice(all.indexOf(here())).find((one) => !ids.includes(Number(one.dataset.id)));
-    if (rest) chosen = Number(rest.dataset.id);
-    tell(`Put into ${categories.find(({ id }) => id === category)?.name ?? "no category"}.`);
-    await draw();
+    const left = cards().slice(Math.max(0, cards().indexOf(here()))).find((one) => !ids.includes(idOf(one)));
+    if (left) chosen = idOf(left);
+    tell(`Put into ${nameOf(category)}.`);
+    await trying(loose, draw);
   };
-  const picked = () => {
-    const some = list().filter((one) => find("input", one).checked).map((one) => Number(one.dataset.id));
-    return some.length || !here() ? some : [chosen];
+  const source = ({ position }) => make("a", { href: addressOf("diagnose", [number, "read", position]) }, `Conversation ${position}`);
+  const cardOf = (note, checked) => {
+    const own = () => (ticked().includes(note.id) ? ticked() : [note.id]);
+    const other = make("select", { "aria-label": "Category", onchange: () => put(own(), Number(other.value)) }, ...[["", "Put into…"], ...categories.map(({ id, name }) => [id, name])].map(option));
+    return make("section", { class: "card noted", role: "group", tabIndex: 0, "data-id": note.id, "aria-label": note.text, onfocusin: ({ currentTarget }) => choose(currentTarget) },
+      make("label", {}, make("input", { type: "checkbox", checked }), ` ${note.text}`), quiet(source(note), `: ${note.reply}`),
+      make("div", { class: "bar" }, ...note.near.map(({ category_id: id, cosine }) => button(`${nameOf(id)} ${cosine.toFixed(2)}`, () => put(own(), id), { class: "plain near", title: "Near by its words: put it there" })), other));
   };
-  const source = (note) => make("a", { href: addressOf("diagnose", [number, "read", note.position]) }, `Conversation ${note.position}`);
-  const cardOf = (note) => make("section", { class: "card noted", tabIndex: 0, "data-id": note.id, "aria-label": `Note: ${note.text}`, onfocusin: ({ currentTarget }) => choose(currentTarget) },
-    make("label", {}, make("input", { type: "checkbox" }), ` ${note.text}`), make("p", { class: "quiet" }, source(note), `: ${note.reply}`),
-    make("div", { class: "tools" }, ...note.near.map(({ category_id: id, cosine }) => button(`${categories.find((one) => one.id === id)?.name} ${cosine.toFixed(2)}`, () => put([note.id], id), { class: "plain", title: "Nearest by its words; put the note there" }))));
   const groupOf = ({ id, name, definition }, i) => {
     const own = notes.filter((note) => note.category_id === id);
-    const details = make("details", { class: "card", open: id === open, ontoggle: () => details.open && keepQuery({ category: id }) },
-      make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, make("span", { class: "quiet" }, `${own.length}`)),
-      button("Put the chosen notes here", () => put(picked(), id), { class: "plain" }), ...own.map((note) => make("p", {}, note.text, " ", source(note), button("Take out", () => put([note.id], null)))), naming(name, definition, "Rename", (body) => post(`/categories/${id}`, body)),
-      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`)).then(draw)));
-    return details;
+    const toggle = ({ target }) => {
+      opened[target.open ? "add" : "delete"](id);
+      keepQuery({ category: [...opened].at(-1) || "" });
+    };
+    return make("details", { class: "card", open: opened.has(id), ontoggle: toggle }, make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, make("span", { class: "quiet" }, own.length)),
+      ...own.map((note) => make("div", { class: "bar" }, make("p", {}, note.text), source(note), button("Take out", () => put([note.id], null), {}))), naming(name, definition, "Rename", (body) => post(`/categories/${id}`, body)),
+      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`).then(draw)), {}));
   };
   const naming = (name, definition, text, keep) => {
-    const form = make("form", { class: "bar", onsubmit: async (event) => {
+    const field = (title, value, more) => make("label", {}, title, make("input", { value, ...more }));
+    const form = make("form", { class: "bar", onsubmit: (event) => {
       event.preventDefault();
-      if (await trying(form, () => keep({ name: form.elements.named.value, definition: form.elements.definition.value }))) await draw();
-    } }, make("label", {}, "Name", make("input", { name: "named", required: true, maxLength: 100, value: name })), make("label", {}, "Definition", make("input", { name: "definition", maxLength: 1000, value: definition })), make("button", { class: "plain" }, text));
+      const [one, two] = form.querySelectorAll("input");
+      trying(form, () => keep({ name: one.value, definition: two.value }).then(draw));
+    } }, field("Name", name, { required: true, maxLength: 100 }), field("Definition", definition, { maxLength: 1000 }), make("button", { class: "plain" }, text));
     return form;
   };
-  const adding = () => Object.assign(naming("", "", "Add and put the chosen notes there", async (body) => {
+  const adding = () => Object.assign(naming("", "", "Add, with the chosen notes", async (body) => {
     const ids = picked(), made = await post("/categories", body);
     categories.push(made);
     await put(ids, made.id);
-    return made;
   }), { id: "adding" });
   view.append(make("div", { class: "halves" }, loose, groups), keys(signal, { j: move(1), ArrowDown: move(1), k: move(-1), ArrowUp: move(-1), digit: (key) => categories[key - 1] && put(picked(), categories[key - 1].id),
-    Enter: () => find(".tools button", here() ?? view)?.click(), x: () => here() && find("input", here()).click(), c: () => find("#adding input").focus(), z: () => undo && trying(loose, undo).then(draw) },
-  { J: "next", K: "previous", X: "select", "1–9": "into that category", Enter: "into the nearest", C: "new category", Z: "undo" }));
+    Enter: () => find(".near", here() ?? view)?.click(), x: () => here() && find("input", here()).click(), c: () => find("#adding input").focus(), z: () => undo && trying(loose, undo) },
+  { J: "next", K: "previous", X: "select", "1–9": "into this category", Enter: "into the nearest", C: "new category", Z: "undo" }));
   await draw();
-  follow((topics) => (topics.has("notes") || topics.has("categories")) && !find("input:focus:not([type=checkbox])", groups) && draw(), signal);
+  changes(["notes", "categories"], () => !find(":is(input:not([type=checkbox]), select):focus", view) && draw(), loose, signal);
 }

@@ -12,8 +12,9 @@ const API = "/api/diagnose";
 
 export const post = (path, body) => call("POST", API + path, body);
 export const remove = (path) => call("DELETE", API + path).then(() => true);
-export const button = (text, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, text);
-const option = ([value, text = value]) => make("option", { value }, text);
+export const button = (text, onclick, more = { class: "plain" }) => make("button", { type: "button", onclick, ...more }, text);
+export const quiet = (...inside) => make("p", { class: "quiet" }, ...inside);
+export const option = ([value, text = value]) => make("option", { value }, text);
 
 export async function open(view, { parts: [number, part = "read", place], query }, signal) {
   if (!number) return samples(view, signal);
@@ -21,21 +22,20 @@ export async function open(view, { parts: [number, part = "read", place], query 
   const path = `/samples/${encodeURIComponent(number)}`;
   const get = (more = "") => call("GET", API + path + more, undefined, signal);
   const [{ show }, given] = await Promise.all([import(`./diagnose-${part}.js`), get()]);
-  const progress = make("p", { class: "quiet" });
+  const progress = quiet();
   const links = Object.entries(PARTS).map(([name, title]) => make("a", { href: addressOf("diagnose", [number, name]), "aria-current": name === part && "page" }, title));
   view.replaceChildren(make("div", { class: "bar" }, make("h2", {}, titleOf(given.sample)), progress),
     make("nav", { class: "tabs", "aria-label": "This sample" }, ...links, make("a", { href: addressOf("diagnose") }, "All samples")));
-  const sample = { ...given, number, path, signal, get, place, query, told: (now) => show_(progress, now) };
+  const sample = { ...given, number, path, signal, get, place, query, told: (now) => progressOf(progress, now) };
   sample.told(given.sample);
   await show(view, sample);
 }
 
 const titleOf = ({ id, name }) => name || `Sample ${id}`;
-const show_ = (place, { read, size }) => place.replaceChildren(make("progress", { max: size || 1, value: read, "aria-label": "Read" }), ` ${read} of ${size} read`);
+const progressOf = (place, { read, size }) => place.replaceChildren(make("progress", { max: size || 1, value: read, "aria-label": "Read" }), ` ${read} of ${size} read`);
 
 async function samples(view, signal) {
-  const form = make("details", { class: "card" });
-  const list = make("div", { class: "grid" });
+  const form = make("details", { class: "card" }), list = make("div", { class: "grid" });
   const draw = async () => {
     const found = await call("GET", `${API}/samples`, undefined, signal);
     if (!form.firstChild) form.append(make("summary", {}, "Draw a sample"), drawing(found));
@@ -45,19 +45,20 @@ async function samples(view, signal) {
       make("p", { class: "nothing" }, "There are no conversations yet. Talk on the chat screen, or record those of the API with “sayso serve --record all”."));
   };
   await draw();
-  view.replaceChildren(make("p", { class: "quiet" }, "Read a sample of conversations, note what is wrong with replies in your own words, group the notes, and see how frequent each problem is."), form, list);
-  follow((topics) => (topics.has("samples") || topics.has("readings")) && draw(), signal);
+  view.replaceChildren(quiet("Read a sample of conversations, note what is wrong in your own words, group the notes, and see how frequent each problem is."), form, list);
+  changes(["samples", "readings"], draw, list, signal);
 }
 
 function entry(sample, draw) {
-  const { id, filters, size, matched, seed, annotator } = sample;
-  const progress = make("p", { class: "quiet" });
-  show_(progress, sample);
+  const { id, filters, size, matched, seed, annotator } = sample, progress = quiet();
+  progressOf(progress, sample);
   const which = Object.entries(filters).map(([name, value]) => `${name} ${value}`).join(", ") || "all";
-  const sure = (event) => (event.target.textContent === "Delete" ? (event.target.textContent = "Delete for everybody?") : remove(`/samples/${id}`).then(draw));
-  return make("section", { class: "card" }, make("h3", {}, make("a", { href: addressOf("diagnose", [id]) }, titleOf(sample))), progress,
-    make("p", { class: "quiet" }, `${size} of ${matched} conversations (${which}), seed ${seed}${annotator ? `, drawn by ${annotator}` : ""}`),
-    make("div", { class: "row" }, button("Delete", sure, { "aria-label": null })));
+  const sure = ({ target }) => {
+    if (target.textContent === "Delete") target.textContent = "Delete for everybody?";
+    else trying(target.parentElement, () => remove(`/samples/${id}`).then(draw));
+  };
+  return make("section", { class: "card" }, make("h2", {}, make("a", { href: addressOf("diagnose", [id]) }, titleOf(sample))), progress,
+    quiet(`${size} of ${matched} conversations (${which}), seed ${seed}${annotator ? `, drawn by ${annotator}` : ""}`), make("div", { class: "row" }, button("Delete", sure)));
 }
 
 // The form that draws a sample.
@@ -84,22 +85,26 @@ export async function trying(place, act) {
   try {
     return await act();
   } catch (error) {
+    if (error.name === "AbortError") return;
     if (!(error instanceof Refused)) throw error;
     place.after(make("div", { class: "problem", role: "alert" }, make("p", {}, error.message), button("Try again", () => trying(place, act))));
   }
 }
 
+// Draw again whenever one of some tables changes.
+export const changes = (names, draw, place, signal) => follow((topics) => names.some((name) => topics.has(name)) && trying(place, draw), signal);
+
 // Let keys act outside of fields and dialogs, unless somebody turns them off, and list them.
 export function keys(signal, acts, help) {
   const on = make("input", { type: "checkbox", checked: localStorage.getItem("sayso-keys") !== "off", onchange: () => localStorage.setItem("sayso-keys", on.checked ? "on" : "off") });
   document.addEventListener("keydown", (event) => {
-    const act = acts[event.key] ?? (/^[1-9]$/.test(event.key) && acts.digit);
-    const busy = event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), textarea, select") || find("dialog[open]");
+    const { key, target } = event, act = acts[key] ?? (/^[1-9]$/.test(key) && acts.digit);
+    const busy = event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]") || target.matches("input:not([type=checkbox]), textarea, select") || (key === "Enter" && target.matches("a, button, summary"));
     if (!act || busy || !on.checked) return;
     event.preventDefault();
-    act(event.key);
+    act(key);
   }, { signal });
-  return make("p", { class: "quiet" }, make("label", {}, on, " Keys: "), ...Object.entries(help).flatMap(([key, text]) => [make("kbd", {}, key), ` ${text}  `]));
+  return quiet(make("label", {}, on, " Keys:"), ...Object.entries(help).flatMap(([key, text]) => [make("kbd", {}, key), ` ${text}`]));
 }
 
 // Ask how new replies are checked, and make the replies of notes evaluation cases.
@@ -107,8 +112,8 @@ export async function makeCases(place, notes, names) {
   const check = make("select", { "aria-label": "What makes its reply bad" }, ...[["same", "says the same"], ["forbid", "contains this text:"], ...names.map((name) => [name, `is found by the detector ${name}`])].map(option));
   const text = make("textarea", { rows: 2, maxLength: 2000, hidden: true, "aria-label": "Text" });
   check.onchange = () => Object.assign(text, { hidden: check.value !== "forbid", required: check.value === "forbid" });
-  const dialog = make("dialog", { "aria-labelledby": "make" }, make("form", { method: "dialog" }, make("h2", { id: "make" }, notes.length > 1 ? `Make ${notes.length} evaluation cases` : "Make an evaluation case"),
-    make("p", { class: "quiet" }, "Before it is promoted, every candidate is asked the same again. It fails if its reply"), check, text,
+  const title = notes.length > 1 ? `Make ${notes.length} evaluation cases` : "Make an evaluation case";
+  const dialog = make("dialog", { class: "cases", "aria-label": title }, make("form", { method: "dialog" }, make("h2", {}, title), quiet("Before it is promoted, every candidate is asked the same again. It fails if its reply"), check, text,
     make("div", { class: "row" }, make("button", { class: "plain", formNoValidate: true }, "Cancel"), make("button", { value: "make", class: "main" }, "Make"))));
   if ((await question(dialog)).returnValue !== "make") return null;
   const body = { notes: notes.map(({ id }) => id), check: check.value, ...(check.value === "forbid" && { forbid: text.value }) };

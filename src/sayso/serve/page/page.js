@@ -10,7 +10,7 @@ import { addressOf, here } from "./place.js";
 import { Refused } from "./server.js";
 
 // The screens in the order of the list: name in the address, title, icon.
-const SCREENS = [["chat", "Chat", "chat"]];
+const SCREENS = [["chat", "Chat", "chat"], ["diagnose", "Diagnose", "diagnose"]];
 
 let shown = null; // {name, controller} of the open screen
 
