@@ -111,9 +111,9 @@ def test_filters_choose_the_conversations(store: Store) -> None:
     assert drawn(store, since="2026-03-02", until="2026-03-02") == drawn(store, until="2026-03-02") == ["plain"]
     assert {*drawn(store, since="2026-03-03")} == {"bad", "cured", "other"}
     assert Samples(store).choices() == (["base", "tuned"], ["empty"])
-    for filters in ({"detector": "loop"}, {"until": "2026-03-01"}, {"model": "none"}):
+    for none in (Filters(detector="loop"), Filters(until="2026-03-01"), Filters(model="none")):
         with pytest.raises(UserError, match="No conversation with a reply matches"):
-            drawn(store, **filters)
+            Samples(store).draw(none, 1, 1)
     with pytest.raises(UserError, match="'since' must be a day such as 2026-01-31; got 'soon'"):
         Filters(since="soon")
 
@@ -121,16 +121,14 @@ def test_filters_choose_the_conversations(store: Store) -> None:
 def test_a_conversation_of_the_page_is_read_as_it_was_when_drawn(store: Store) -> None:
     """On its branch at that time, with what the user said to the last reply."""
     first, last = talk(store, "one", "1", "two", "2", "three")
-    store.reply(
-        store.message(last).parent_id or 0, "2b", [{"role": "user", "content": "two"}], store.message(last).generation
-    )  # type: ignore[arg-type]
+    made = Generation("tuned", "f" * 12, {}, "stop", 3, 2, 0.1)
+    asked = store.message(last).parent_id or 0
+    store.reply(asked, "2b", store.prompt(asked), made)
     found = Samples(store).draw(Filters(), 1, 0)
     [item] = Samples(store).items(found.id)
     assert [*item.replies] == [first, last + 2]
-    talk_id = item.conversation_id
-    store.reply(
-        store.say(talk_id, "four").id, "4", [{"role": "user", "content": "four"}], store.message(last).generation
-    )  # type: ignore[arg-type]
+    said = store.say(item.conversation_id, "four")
+    store.reply(said.id, "4", store.prompt(said.id), made)
     [item] = Samples(store).items(found.id)
     with store.engine.begin() as connection:
         turns = line_of(connection, item.message_id)
