@@ -285,7 +285,8 @@ def test_notes_are_suggested_the_category_nearest_to_their_words() -> None:
     assert side_by_side(vectors(["a word"] * 400)) == [*range(400)]
 
 
-def test_a_category_without_notes_is_suggested_by_its_definition(store: Store) -> None:
+def test_a_category_is_known_by_its_notes_and_its_definition(store: Store) -> None:
+    """The words of either lead to it."""
     [reply] = talk(store, "hi", "ho")
     kinds, kept = Categories(store), Notes(store)
     kinds.add("Format", "wrong markdown, tables or lists")
@@ -293,6 +294,10 @@ def test_a_category_without_notes_is_suggested_by_its_definition(store: Store) -
     note = kept.add(reply, "invents the fee")
     [found] = suggested([note], [], kinds.listed())
     assert (found.note, [group for group, _ in found.near]) == (note, [named.id])
+    fee, other = (kept.add(reply, text) for text in ("a fee of nobody", "one more fee"))
+    [grouped] = kept.group([fee.id], named.id)
+    [found] = suggested([other], [grouped], kinds.listed())
+    assert [group for group, _ in found.near] == [named.id]
 
 
 def test_noted_replies_become_evaluation_cases(store: Store) -> None:

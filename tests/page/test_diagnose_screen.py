@@ -196,9 +196,9 @@ def test_rates_lead_to_notes_cases_and_detectors(visit: Open, store: Store, note
     page.get_by_role("heading", name="Wrong sum").wait_for()
     card = page.locator(".rates .card", has=page.get_by_role("heading", name="Wrong sum"))
     assert [row.split() for row in card.locator("tr").all_inner_texts()] == [
-        "All models 17 % (3.0 % to 56 %) 1 of 6".split(),
-        "base 0.0 % (0.0 % to 56 %) 0 of 3".split(),
-        "tuned 33 % (6.1 % to 79 %) 1 of 3".split(),
+        ["All", "models", "17", "%", "(3.0", "%", "to", "56", "%)", "1", "of", "6"],
+        ["base", "0.0", "%", "(0.0", "%", "to", "56", "%)", "0", "of", "3"],
+        ["tuned", "33", "%", "(6.1", "%", "to", "79", "%)", "1", "of", "3"],
     ]
     assert card.locator(".reach").count() == 3
     with page.expect_download() as saved:
