@@ -24,7 +24,21 @@ from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.ratings import Rater
 from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
-from sayso.feedback.tables import answers, canary, candidates, cases, flags, now, signals, triage
+from sayso.feedback.tables import (
+    answers,
+    canary,
+    candidates,
+    cases,
+    categories,
+    flags,
+    notes,
+    now,
+    readings,
+    sampled,
+    samples,
+    signals,
+    triage,
+)
 from sayso.feedback.traces import Trace
 from sayso.judge.endpoint import Endpoint
 
@@ -204,11 +218,30 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
             connection.execute(cases.insert().values(at | case | {"state": "open"}))
             answer = {"model": "0" * 12, "task": "cases", "prompt": "", "item": case["digest"], "answer": secret}
             connection.execute(answers.insert().values(answer | {"created_at": now()}))
+        _note(connection, (shown, hidden), user, secret)
         for name in (str(talk.id), user):
             row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
             connection.execute(canary.insert().values(row | {"created_at": now()}))
     Scans(store).done([Detector("judge-0", "1", lambda _: None, question="Is it rude?")], hidden)
     return [talk.id, api]
+
+
+def _note(connection: sql.Connection, replies: tuple[int, ...], user: str, text: str) -> None:
+    """Leave a sample of which the first conversation was read, and a note about each reply, the first one grouped."""
+    by = {"annotator": user, "created_at": now()}
+    made = {"name": "", "filters": {"only": "flagged"}, "seed": 7, "matched": 2}
+    sample = connection.execute(samples.insert().values(made | by).returning(samples.c.id)).scalar_one()
+    kind = {"name": f"Of {sample}, {text[:1]}", "definition": "", "updated_at": now()}
+    category = connection.execute(categories.insert().values(kind | by).returning(categories.c.id)).scalar_one()
+    for place, message in enumerate(replies, 1):
+        row = {"sample_id": sample, "message_id": message}
+        connection.execute(sampled.insert().values(row | {"position": place}))
+        if place == 1:
+            connection.execute(readings.insert().values(row | by))
+        note = {"message_id": message, "text": text} | by
+        first = connection.execute(notes.insert().values(note).returning(notes.c.id)).scalar_one()
+        if place == 1:
+            connection.execute(notes.insert().values(note | {"first_id": first, "category_id": category}))
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,16 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.forget import forget_conversation, forget_older, forget_user
 from sayso.feedback.gather import gather_store
+from sayso.feedback.notes import Notes
 from sayso.feedback.origins import made_with
 from sayso.feedback.ratings import Rater
 from sayso.feedback.store import Store
-from sayso.feedback.tables import metadata, triage
+from sayso.feedback.tables import categories, metadata, readings, samples, triage
 
 Fill = Callable[[Store, str, str], list[int]]
 OWNED = (
     *("conversations", "turns", "messages", "generations", "candidates", "ratings", "signals", "flags", "triage"),
-    *("cases", "answers", "canary"),
+    *("cases", "answers", "canary", "sampled", "readings", "notes"),
 )
 
 
@@ -58,10 +59,17 @@ def test_what_a_rater_said_elsewhere_is_forgotten(store: Store, fill: Fill) -> N
     store.thumb(reply, -1, comment="by bob", by=Rater("bob"))
     with store.engine.execution_options(writes=True).begin() as connection:
         connection.execute(triage.update().where(triage.c.id == 1).values(annotator="bob"))
+        for table in (readings, samples, categories):
+            connection.execute(table.update().values(annotator="bob"))
+    Notes(store).change(Notes(store).add(reply, "by bob", "bob").id, "by bob and ann", "ann")
+    Notes(store).change(1, "by ann and then by another", "bob")
     gone = forget_user(store, "bob")
-    assert (gone.counts, gone.conversations) == ({"ratings": 1}, [talk])
-    assert "bob" not in str(rows(store))
-    assert len(rows(store)["triage"]) == 2
+    assert (gone.counts, gone.conversations) == ({"ratings": 1, "notes": 2}, [talk])
+    with store.engine.begin() as connection:
+        kept = {table.name: connection.execute(table.select()).all() for table in metadata.sorted_tables}
+    assert "bob" not in str(kept)
+    assert [len(kept[name]) for name in ("triage", "readings", "samples", "categories")] == [2, 1, 1, 1]
+    assert [note.text for note in Notes(store).listed()] == ["by ann and then by another", "XYZZY1"]
 
 
 def test_a_conversation_is_forgotten(store: Store, fill: Fill) -> None:

@@ -33,6 +33,10 @@ NEEDED: dict[Role, set[str]] = {
         "/api/conversations/1/export",
         "/api/runs", "/api/runs/1", "/api/curves", "/api/jobs/1",
         "/api/models", "/api/models/1",
+        "/api/diagnose/samples", "/api/diagnose/samples/1", "/api/diagnose/samples/1/conversations/1",
+        "/api/diagnose/samples/1/readings", "/api/diagnose/samples/1/notes", "/api/diagnose/samples/1/rates",
+        "/api/diagnose/samples/1/categories/1/detector", "/api/diagnose/notes", "/api/diagnose/notes/1",
+        "/api/diagnose/groups", "/api/diagnose/categories", "/api/diagnose/categories/1", "/api/diagnose/cases",
     },
     "admin": {
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",

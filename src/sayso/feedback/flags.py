@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError, nearest
-from sayso.feedback.cases import FORBID, add_case, set_cases
+from sayso.feedback.cases import add_case, set_cases
 from sayso.feedback.detectors.detector import Detector, Reply
 from sayso.feedback.prompts import chain, prompt_of
 from sayso.feedback.storable import storable
@@ -113,6 +113,12 @@ class Flags:
             rows = connection.execute(query.order_by(flags.c.id.desc()).limit(limit)).mappings()
             return [Flag(**row) for row in rows]
 
+    def of_replies(self, message_ids: Sequence[int]) -> list[Flag]:
+        """Return the flags of some replies, oldest first."""
+        query = _flags().where(flags.c.message_id.in_(message_ids)).order_by(flags.c.id)
+        with self._store.engine.begin() as connection:
+            return [Flag(**row) for row in connection.execute(query).mappings()]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of flags by detector and state."""
         latest = _latest()
@@ -157,11 +163,7 @@ class Flags:
                 row["reason"] = None if reason is None else storable(reason)
                 connection.execute(triage.insert().values(row))
                 if state == "real":
-                    message = messages.select().where(messages.c.id == flag.message_id)
-                    said = connection.execute(message).mappings().one()
-                    prompt = prompt_of(chain(connection, said["prompt_id"]), said)
-                    check, bad = (FORBID, forbid) if forbid is not None else (flag.detector, said["content"])
-                    add_case(connection, flag.message_id, number, check, prompt, storable(bad))
+                    add_case(connection, flag.message_id, number, flag.detector, forbid)
                 else:
                     set_cases(connection, number, "fixed" if state == "fixed" else "retired")
             return [_one(connection, number) for number in numbers]

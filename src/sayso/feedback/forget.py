@@ -17,11 +17,16 @@ from sayso.feedback.tables import (
     canary,
     candidates,
     cases,
+    categories,
     conversations,
     flags,
     generations,
     messages,
+    notes,
     ratings,
+    readings,
+    sampled,
+    samples,
     signals,
     triage,
     turns,
@@ -39,77 +44,75 @@ class Forgotten:
 
 
 def forget_user(store: Store, user: str, *, only_count: bool = False) -> Forgotten:
-    """Remove a user's conversations and ratings; what they triaged stays without their name."""
-    own = ratings.c.annotator == user
-    seen = canary.c.conversation == key_of_user(user)
-    return _forget(store, conversations.c.user == user, own, triage.c.annotator == user, seen, only_count)
+    """Remove a user's conversations, ratings and notes; what else they did for others stays without their name."""
+    return _forget(store, conversations.c.user == user, user, only_count)
 
 
 def forget_conversation(store: Store, conversation_id: int, *, only_count: bool = False) -> Forgotten:
     """Remove one conversation of the page or the API."""
-    none = sql.false()
-    return _forget(store, conversations.c.id == conversation_id, none, none, none, only_count)
+    return _forget(store, conversations.c.id == conversation_id, None, only_count)
 
 
 def forget_older(store: Store, before: str, *, only_count: bool = False) -> Forgotten:
     """Remove the conversations in which nothing was said since a time (UTC, ISO 8601)."""
-    none = sql.false()
-    return _forget(store, conversations.c.updated_at < before, none, none, none, only_count)
+    return _forget(store, conversations.c.updated_at < before, None, only_count)
 
 
-def _forget(
-    store: Store,
-    which: sql.ColumnElement[bool],
-    given: sql.ColumnElement[bool],
-    triaged: sql.ColumnElement[bool],
-    seen: sql.ColumnElement[bool],
-    only_count: bool,
-) -> Forgotten:
-    """Remove conversations and, elsewhere, some ratings, the names of those who triaged, and what a canary has seen."""
+def _forget(store: Store, which: sql.ColumnElement[bool], user: str | None, only_count: bool) -> Forgotten:
+    """Remove conversations and, if a user is given, what the user said elsewhere, and their name."""
     with store.engine.execution_options(writes=not only_count).begin() as connection:
         talks = sql.select(conversations.c.id).where(which)
         said = sql.select(messages.c.id).where(messages.c.conversation_id.in_(talks))
-        seen = canary.c.conversation.in_(_named(talks).union(_tried(said))) | seen
+        given = _by(user, ratings.c.annotator)
+        owned = _owned(talks, said, user)
         rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id).where(given)
         touched = sorted({*connection.scalars(talks), *connection.scalars(rated)})
         counts = {
-            table.name: connection.scalar(sql.select(sql.func.count()).select_from(table).where(owned)) or 0
-            for table, owned in _owned(talks, said, given, seen)
+            table.name: connection.scalar(sql.select(sql.func.count()).select_from(table).where(rows)) or 0
+            for table, rows in owned.items()
         }
         if not only_count:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            connection.execute(ratings.delete().where(given))
-            connection.execute(triage.update().where(triaged).values(annotator=None))
-            connection.execute(canary.delete().where(seen))
-            connection.execute(answers.delete().where(_answered(said)))
-            connection.execute(conversations.delete().where(conversations.c.id.in_(talks)))
+            for table in (ratings, notes, canary, answers, conversations):  # the others go with these
+                connection.execute(table.delete().where(owned[table]))
+            for table in (triage, notes, readings, samples, categories):
+                connection.execute(table.update().where(_by(user, table.c.annotator)).values(annotator=None))
     if store.engine.dialect.name == "sqlite" and not only_count:
         with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Forgotten({name: count for name, count in counts.items() if count}, touched)
 
 
-def _owned(
-    talks: sql.Select[Any],
-    said: sql.Select[Any],
-    given: sql.ColumnElement[bool],
-    seen: sql.ColumnElement[bool],
-) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
-    """Return each table with the condition of the rows that go with some conversations."""
+def _by(user: str | None, column: sql.Column[Any]) -> sql.ColumnElement[bool]:
+    """Return the condition of what a user did; of nothing without a user."""
+    return sql.false() if user is None else column == user
+
+
+def _owned(talks: sql.Select[Any], said: sql.Select[Any], user: str | None) -> dict[sql.Table, sql.ColumnElement[bool]]:
+    """Return, by table, the condition of the rows that go with some conversations, or with what a user said."""
     flagged = _flagged(said)
-    by_message = [(table, table.c.message_id.in_(said)) for table in (generations, candidates, signals, flags)]
-    return [
-        (conversations, conversations.c.id.in_(talks)),
-        (messages, messages.c.id.in_(said)),
-        (turns, turns.c.conversation_id.in_(talks)),
-        (ratings, ratings.c.message_id.in_(said) | given),
-        *by_message,
-        (triage, triage.c.flag_id.in_(flagged)),
-        (cases, _case_of(said)),
-        (answers, _answered(said)),
-        (canary, seen),
-    ]
+    seen = canary.c.conversation.in_(_named(talks).union(_tried(said)))
+    by_message = (generations, candidates, signals, flags, sampled, readings)
+    return {
+        conversations: conversations.c.id.in_(talks),
+        messages: messages.c.id.in_(said),
+        turns: turns.c.conversation_id.in_(talks),
+        ratings: ratings.c.message_id.in_(said) | _by(user, ratings.c.annotator),
+        notes: notes.c.message_id.in_(said) | _noted(user),
+        **{table: table.c.message_id.in_(said) for table in by_message},
+        triage: triage.c.flag_id.in_(flagged),
+        cases: _case_of(said),
+        answers: _answered(said),
+        canary: seen if user is None else seen | (canary.c.conversation == key_of_user(user)),
+    }
+
+
+def _noted(user: str | None) -> sql.ColumnElement[bool]:
+    """Return the condition of the rows of a user's notes, whoever changed them."""
+    first = notes.alias("first")
+    own = sql.select(first.c.id).where(first.c.first_id.is_(None), _by(user, first.c.annotator))
+    return notes.c.id.in_(own) | notes.c.first_id.in_(own)
 
 
 def _named(talks: sql.Select[Any]) -> Any:

@@ -29,7 +29,8 @@ _AT_ONCE = 500  # rows of one insertion
 _ORDER = {table.name: place for place, table in enumerate(TABLES)}
 _OWNERS = {
     **dict.fromkeys(("turns", "messages"), "conversation_id"),
-    **dict.fromkeys(("generations", "candidates", "ratings", "signals", "flags"), "message_id"),
+    **dict.fromkeys(("generations", "candidates", "ratings", "signals", "flags", "notes"), "message_id"),
+    **dict.fromkeys(("sampled", "readings"), "sample_id"),
     "triage": "flag_id",
     "canary": "assignment_id",
 }
@@ -40,6 +41,9 @@ _KEYS = {
     "cases": ("digest",),
     "flags": ("message_id", "detector", "version"),
     "generations": ("message_id",),
+    "sampled": ("sample_id", "message_id"),
+    "readings": ("sample_id", "message_id"),
+    "categories": ("name",),
 }
 """The columns by which a row is known, if these are not all but its number."""
 

@@ -13,6 +13,7 @@ from sayso.feedback.tables import (
     canary,
     candidates,
     cases,
+    categories,
     conversations,
     flags,
     generations,
@@ -20,8 +21,12 @@ from sayso.feedback.tables import (
     messages,
     metadata,
     migrations_table,
+    notes,
     now,
     ratings,
+    readings,
+    sampled,
+    samples,
     scans,
     signals,
     triage,
@@ -70,6 +75,11 @@ def _add_column(connection: sql.Connection, column: sql.Column[Any]) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
 
 
+def _add_samples(connection: sql.Connection) -> None:
+    """Add the tables of samples of conversations, and of what is noted about them."""
+    metadata.create_all(connection, tables=[samples, sampled, readings, categories, notes])
+
+
 Migration = tuple[str, Callable[[sql.Connection], None]]
 # Append later changes. A new store has them all because it is created from the tables above.
 MIGRATIONS: tuple[Migration, ...] = (
@@ -80,6 +90,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("generations, flags, keys", _add_generations),
     ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
     ("scans", lambda connection: scans.create(connection, checkfirst=True)),
+    ("samples, notes, categories", _add_samples),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

@@ -215,6 +215,70 @@ cases = sql.Table(
     sqlite_autoincrement=True,
 )
 
+# Samples of conversations that people read one after the other. `matched` is how many conversations were drawn from.
+samples = sql.Table(
+    "samples",
+    metadata,
+    _id(),
+    sql.Column("name", sql.Text, nullable=False),
+    sql.Column("filters", sql.JSON, nullable=False),
+    sql.Column("seed", sql.Integer, nullable=False),
+    sql.Column("matched", sql.Integer, nullable=False),
+    sql.Column("annotator", sql.Text),
+    _created(),
+    sqlite_autoincrement=True,
+)
+# The replies of a sample's conversations as they were when it was drawn. Those of one conversation have the same
+# position, and the last one of them ends what is read.
+sampled = sql.Table(
+    "sampled",
+    metadata,
+    _id(),
+    sql.Column("sample_id", sql.ForeignKey("samples.id", ondelete="CASCADE"), nullable=False),
+    _message(nullable=False, index=True),
+    sql.Column("position", sql.Integer, nullable=False),  # from 1
+    sql.UniqueConstraint("sample_id", "message_id", name="sampled_once"),
+    sqlite_autoincrement=True,
+)
+# Which conversations of a sample were read, each named by its last reply.
+readings = sql.Table(
+    "readings",
+    metadata,
+    _id(),
+    sql.Column("sample_id", sql.ForeignKey("samples.id", ondelete="CASCADE"), nullable=False),
+    _message(nullable=False, index=True),
+    sql.Column("annotator", sql.Text),
+    _created(),
+    sql.UniqueConstraint("sample_id", "message_id", name="read_once"),
+    sqlite_autoincrement=True,
+)
+# What people call the problems that they noted.
+categories = sql.Table(
+    "categories",
+    metadata,
+    _id(),
+    sql.Column("name", sql.String(100), nullable=False, unique=True),
+    sql.Column("definition", sql.Text, nullable=False),
+    sql.Column("annotator", sql.Text),
+    _created(),
+    sql.Column("updated_at", sql.String(32), nullable=False),
+    sqlite_autoincrement=True,
+)
+# What people noted about replies. Append-only: a changed, grouped or removed note is a new row with the `first_id` of
+# the note's first row, and the latest one counts. The text of a removed note is null.
+notes = sql.Table(
+    "notes",
+    metadata,
+    _id(),
+    _message(nullable=False, index=True),
+    sql.Column("first_id", sql.ForeignKey("notes.id", ondelete="CASCADE"), index=True),
+    sql.Column("text", sql.Text),
+    sql.Column("category_id", sql.ForeignKey("categories.id", ondelete="SET NULL"), index=True),
+    sql.Column("annotator", sql.Text),
+    _created(),
+    sqlite_autoincrement=True,
+)
+
 # What models answered to the items of evaluation tasks. An answer is never changed: another prompt, rule or model is
 # another row.
 answers = sql.Table(

@@ -44,6 +44,7 @@ from sayso.serve.recording import Recorder, Share
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
+from sayso.serve.screens.diagnose import diagnose_routes
 from sayso.serve.screens.models import model_routes
 from sayso.serve.screens.runs import LifeRecords, run_routes
 from sayso.serve.served_models import ServedModels, start_model
@@ -122,6 +123,7 @@ def make_app(
         rating_routes(store, models),
         run_routes(records),
         model_routes(records, store),
+        diagnose_routes(store),
         change_routes(Changes(partial(_marks, store, records), lambda: models.closing)),
     ]
     for router in routers:
