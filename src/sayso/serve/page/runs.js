@@ -113,7 +113,7 @@ function progressOf(run) {
   const text = `${run.unit} ${run.step.toLocaleString("en")}${run.steps ? ` of ${run.steps.toLocaleString("en")}` : ""}`;
   const left = run.state === "running" && run.left !== null ? `, ${duration(run.left)} left` : "";
   const bar = run.steps && run.state !== "finished" ? make("progress", { max: run.steps, value: run.step, "aria-label": `Progress of ${run.name}` }) : null;
-  return make("span", { class: "progress" }, text + left, bar);
+  return make("span", { class: "progress" }, make("span", {}, text, make("span", { class: "when" }, left)), bar);
 }
 
 /* One run */
