@@ -113,6 +113,12 @@ class Flags:
             rows = connection.execute(query.order_by(flags.c.id.desc()).limit(limit)).mappings()
             return [Flag(**row) for row in rows]
 
+    def of_reply(self, message_id: int) -> list[Flag]:
+        """Return the flags of one reply, oldest first."""
+        query = _flags().where(flags.c.message_id == message_id).order_by(flags.c.id)
+        with self._store.engine.begin() as connection:
+            return [Flag(**row) for row in connection.execute(query).mappings()]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of flags by detector and state."""
         latest = _latest()

@@ -20,6 +20,7 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    measures,
     messages,
     ratings,
     signals,
@@ -98,7 +99,9 @@ def _owned(
 ) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
     """Return each table with the condition of the rows that go with some conversations."""
     flagged = _flagged(said)
-    by_message = [(table, table.c.message_id.in_(said)) for table in (generations, candidates, signals, flags)]
+    by_message = [
+        (table, table.c.message_id.in_(said)) for table in (generations, measures, candidates, signals, flags)
+    ]
     return [
         (conversations, conversations.c.id.in_(talks)),
         (messages, messages.c.id.in_(said)),

@@ -17,9 +17,11 @@ from sayso.feedback.tables import (
     flags,
     generations,
     keys,
+    measures,
     messages,
     metadata,
     migrations_table,
+    minutes,
     now,
     ratings,
     scans,
@@ -80,6 +82,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("generations, flags, keys", _add_generations),
     ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
     ("scans", lambda connection: scans.create(connection, checkfirst=True)),
+    ("measures, minutes", lambda connection: metadata.create_all(connection, tables=[measures, minutes])),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
