@@ -33,6 +33,7 @@ NEEDED: dict[Role, set[str]] = {
         "/api/conversations/1/export",
         "/api/runs", "/api/runs/1", "/api/curves", "/api/jobs/1",
         "/api/models", "/api/models/1",
+        "/api/watch", "/api/watch/replies", "/api/watch/reply", "/api/watch/drift", "/api/watch/trials", "/api/flags",
     },
     "admin": {
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
