@@ -5,8 +5,10 @@ import os
 import resource
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +23,7 @@ from sayso.cli.main import run
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.detectors.detector import Detector
 from sayso.feedback.generations import Generations, RecordedReply
+from sayso.feedback.measures import catch_up
 from sayso.feedback.ratings import Rater
 from sayso.feedback.scans import Scans
 from sayso.feedback.store import Generation, Store
@@ -31,6 +34,7 @@ from sayso.feedback.tables import (
     cases,
     categories,
     flags,
+    messages,
     notes,
     now,
     readings,
@@ -223,6 +227,7 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
             row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
             connection.execute(canary.insert().values(row | {"created_at": now()}))
     Scans(store).done([Detector("judge-0", "1", lambda _: None, question="Is it rude?")], hidden)
+    catch_up(store, 60)
     return [talk.id, api]
 
 
@@ -242,6 +247,40 @@ def _note(connection: sql.Connection, replies: tuple[int, ...], user: str, text:
         first = connection.execute(notes.insert().values(note).returning(notes.c.id)).scalar_one()
         if place == 1:
             connection.execute(notes.insert().values(note | {"first_id": first, "category_id": category}))
+
+
+@pytest.fixture
+def replied() -> Callable[..., int]:
+    """Leave a reply in a conversation of its own, some hours ago; return its number."""
+    return _replied
+
+
+def _replied(
+    store: Store,
+    asked: str,
+    said: str,
+    hours: float = 1.0,
+    *,
+    model: str = "tuned",
+    route: str = "page",
+    first: float | None = 0.1,
+    seconds: float = 1.1,
+    tokens: int = 11,
+) -> int:
+    made = Generation(model, "0123456789ab", {}, "stop", 5, tokens, seconds)
+    trace = Trace(route=route, prompt_ids=[1], completion_ids=[2], logprobs=[-1.0], first_seconds=first)
+    prompt = [{"role": "user", "content": asked}]
+    if route == "page":
+        number = store.reply(store.say(store.new_conversation().id, asked).id, said, prompt, made, trace=trace).id
+    else:
+        key = uuid.uuid4().hex
+        reply = RecordedReply(conversation=key, prompt=prompt, content=said, generation=made, trace=trace)
+        [number] = Generations(store).record([reply])
+    at = datetime.now(UTC) - timedelta(hours=hours)
+    with store.engine.execution_options(writes=True).begin() as connection:
+        update = messages.update().where(messages.c.id == number)
+        connection.execute(update.values(created_at=at.isoformat(timespec="milliseconds")))
+    return number
 
 
 @pytest.fixture(scope="session")

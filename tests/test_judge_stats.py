@@ -4,17 +4,22 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t as scipy_t
 
 from sayso.judge.statistics.estimate import (
     Estimate,
     estimate,
     exact_proportion,
     mean_of,
+    of_sums,
     paired,
+    proportion,
     ratio,
     sign_test,
+    student,
     t_quantile,
     wilson,
+    without_spread,
 )
 
 
@@ -29,7 +34,7 @@ from sayso.judge.statistics.estimate import (
         (29, 2.045230),
         (100, 1.983972),
         (1000, 1.962339),
-        (10**6, 1.959964),
+        (10**6, 1.959966),
     ],
 )
 def test_t_quantiles_agree_with_tables(df: int, expected: float) -> None:
@@ -137,3 +142,28 @@ def test_too_little_data_gives_nan() -> None:
     assert math.isnan(estimate([]).mean)
     assert estimate([0.3]).as_dict()["se"] is None
     assert math.isnan(Estimate.from_dict(estimate([0.3]).as_dict()).high)
+
+
+def test_sums_give_the_estimate_of_their_values() -> None:
+    """As if the values were there: mean, error and interval; equal values and a single one claim nothing more."""
+    values = np.random.default_rng(0).gamma(2, 3, 57)
+    found = of_sums(57, float(values.sum()), float((values**2).sum()), 0.0)
+    wanted = student(values, 0.0)
+    assert [found.mean, found.se, found.low, found.high] == pytest.approx(
+        [wanted.mean, wanted.se, wanted.low, wanted.high]
+    )
+    assert of_sums(20, 0.0, 0.0, 0.0, 1.0) == without_spread(0.0, 20, 20, 0.0, 1.0)
+    assert math.isnan(of_sums(20, 40.0, 80.0).low)
+    assert math.isnan(of_sums(1, 3.0, 9.0).low)
+    assert math.isnan(of_sums(0, 0.0, 0.0).mean)
+
+
+def test_a_proportion_is_the_estimate_of_its_items() -> None:
+    assert proportion(3, 10) == estimate([1.0] * 3 + [0.0] * 7)
+    assert math.isnan(proportion(0, 0).low)
+
+
+@pytest.mark.parametrize("df", [1, 2, 7, 30, 99, 100, 101, 500, 9_999, 10_000, 1_000_000])
+def test_quantiles_of_t_are_scipys(df: int) -> None:
+    """By bisection and by the expansion."""
+    assert t_quantile(df) == pytest.approx(scipy_t.ppf(0.975, df), abs=1e-9)

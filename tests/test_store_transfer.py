@@ -19,6 +19,7 @@ from sayso.feedback.generations import Generations
 from sayso.feedback.import_store import Imported, import_store
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.tables import answers, conversations, generations, keys, now
+from sayso.feedback.traffic import MinuteCounts, keep_minutes
 
 Fill = Callable[[Store, str, str], list[int]]
 
@@ -35,6 +36,7 @@ def source(fill: Fill, tmp_path: Path) -> Path:
             connection.execute(keys.insert().values(row))
             asked = {"model": "m", "task": "t", "prompt": "p", "item": "i", "answer": {"text": "a"}}
             connection.execute(answers.insert().values(asked | {"created_at": now()}))
+        keep_minutes(store, [MinuteCounts(29_000_000, "tuned", requests=3, failed=1)])
         export_store(store, tmp_path / "source.jsonl")
     return tmp_path / "source.jsonl"
 

@@ -37,6 +37,7 @@ NEEDED: dict[Role, set[str]] = {
         "/api/diagnose/samples/1/readings", "/api/diagnose/samples/1/notes", "/api/diagnose/samples/1/rates",
         "/api/diagnose/samples/1/categories/1/detector", "/api/diagnose/notes", "/api/diagnose/notes/1",
         "/api/diagnose/groups", "/api/diagnose/categories", "/api/diagnose/categories/1", "/api/diagnose/cases",
+        "/api/watch", "/api/watch/replies", "/api/watch/reply", "/api/watch/drift", "/api/watch/trials", "/api/flags",
     },
     "admin": {
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",

@@ -13,6 +13,7 @@ from sayso.feedback.tables import (
     categories,
     flags,
     messages,
+    minutes,
     notes,
     ratings,
     readings,
@@ -22,7 +23,7 @@ from sayso.feedback.tables import (
 )
 
 WATCHED = (
-    *(messages, ratings, signals, flags, triage, cases, candidates, canary, aliases),
+    *(messages, ratings, signals, flags, triage, cases, candidates, canary, aliases, minutes),
     *(samples, readings, notes),
 )
 

@@ -11,10 +11,11 @@ import sqlalchemy as sql
 
 from sayso.base.jsonl import write_jsonl
 from sayso.feedback.store import Store
-from sayso.feedback.tables import metadata, migrations_table
+from sayso.feedback.tables import measures, metadata, migrations_table
 
 FORMAT = "sayso store"
-TABLES = tuple(table for table in metadata.sorted_tables if table is not migrations_table)
+TABLES = tuple(table for table in metadata.sorted_tables if table not in (migrations_table, measures))
+"""All but what is derived from others."""
 
 
 def export_store(store: Store, path: Path) -> dict[str, int]:

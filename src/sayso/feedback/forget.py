@@ -21,6 +21,7 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    measures,
     messages,
     notes,
     ratings,
@@ -93,7 +94,7 @@ def _owned(talks: sql.Select[Any], said: sql.Select[Any], user: str | None) -> d
     """Return, by table, the condition of the rows that go with some conversations, or with what a user said."""
     flagged = _flagged(said)
     seen = canary.c.conversation.in_(_named(talks).union(_tried(said)))
-    by_message = (generations, candidates, signals, flags, sampled, readings)
+    by_message = (generations, measures, candidates, signals, flags, sampled, readings)
     return {
         conversations: conversations.c.id.in_(talks),
         messages: messages.c.id.in_(said),

@@ -18,9 +18,11 @@ from sayso.feedback.tables import (
     flags,
     generations,
     keys,
+    measures,
     messages,
     metadata,
     migrations_table,
+    minutes,
     notes,
     now,
     ratings,
@@ -91,6 +93,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
     ("scans", lambda connection: scans.create(connection, checkfirst=True)),
     ("samples, notes, categories", _add_samples),
+    ("measures, minutes", lambda connection: metadata.create_all(connection, tables=[measures, minutes])),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

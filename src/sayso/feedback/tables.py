@@ -337,3 +337,36 @@ canary = sql.Table(
     sql.Index("canary_by_assignment", "assignment_id", "id"),
     sqlite_autoincrement=True,
 )
+# Numbers about replies for charts, so that those need not read the texts. They are derived from the tables above when
+# somebody looks at them, and not exported. The key begins with what charts group by.
+measures = sql.Table(
+    "measures",
+    metadata,
+    sql.Column("hour", sql.Integer, primary_key=True, autoincrement=False),  # of the reply, since 1970 in UTC
+    sql.Column("model", sql.Text, primary_key=True),
+    _message(primary_key=True, autoincrement=False, index=True, unique=True),
+    sql.Column("shown", sql.Integer, nullable=False),  # 0: the reply of a shadow
+    sql.Column("first_seconds", sql.Float),  # from the request to the first token
+    sql.Column("token_seconds", sql.Float),  # mean time of each token after the first
+    sql.Column("tokens", sql.Integer),
+    sql.Column("refused", sql.Integer, nullable=False),  # 1: it is a full refusal
+    sql.Column("repeated", sql.Float, nullable=False),  # share of its 4-grams that occurred in it before
+    sqlite_with_rowid=False,
+)
+# What a server was asked to do in a minute. Append-only: several rows of a minute add up, of one server or of several.
+minutes = sql.Table(
+    "minutes",
+    metadata,
+    _id(),
+    sql.Column("minute", sql.Integer, nullable=False),  # in which the requests ended, since 1970 in UTC
+    sql.Column("model", sql.Text, nullable=False),  # empty: they were refused before a model was chosen
+    sql.Column("requests", sql.Integer, nullable=False),  # all of them
+    sql.Column("invalid", sql.Integer, nullable=False),  # answered with a status from 400 to 499, but for the next
+    sql.Column("rejected", sql.Integer, nullable=False),  # answered with 429
+    sql.Column("failed", sql.Integer, nullable=False),  # answered with a status from 500 on, or failed in a stream
+    sql.Column("begun", sql.Integer, nullable=False),  # that got a row of the engine
+    sql.Column("waited", sql.Float, nullable=False),  # seconds that these waited for it, in all
+    sql.Column("waiting", sql.Integer, nullable=False),  # the most that waited at once
+    sql.Index("minutes_by_minute", "minute", "model"),
+    sqlite_autoincrement=True,
+)

@@ -19,6 +19,7 @@ from sayso import __version__
 from sayso.base.life import Life
 from sayso.feedback.changes import store_marks
 from sayso.feedback.store import Store
+from sayso.feedback.traffic import keep_minutes
 from sayso.reply import Replier
 from sayso.report.run_curves import RunCurves
 from sayso.report.run_list import RunList
@@ -47,8 +48,11 @@ from sayso.serve.scoring import scoring_routes
 from sayso.serve.screens.diagnose import diagnose_routes
 from sayso.serve.screens.models import model_routes
 from sayso.serve.screens.runs import LifeRecords, run_routes
+from sayso.serve.screens.triage import triage_routes
+from sayso.serve.screens.watch import watch_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
+from sayso.serve.traffic import Traffic
 
 BODY_LIMIT = 2**20  # bytes: more than any context served from one machine
 QUEUE = 16
@@ -92,6 +96,7 @@ def make_app(
     keyring = Keyring(store, key, admin_key)
     replies = PageReplies(models, store)
     records = _records(life, acts) if life and acts else None
+    traffic = Traffic(partial(keep_minutes, store))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -105,6 +110,7 @@ def make_app(
         await replies.close()
         if recorder is not None:
             await recorder.close()
+        await traffic.close()
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.models = models
@@ -125,13 +131,15 @@ def make_app(
         model_routes(records, store),
         diagnose_routes(store),
         change_routes(Changes(partial(_marks, store, records), lambda: models.closing)),
+        watch_routes(store),
+        triage_routes(store),
     ]
     for router in routers:
         app.include_router(router)
     # The last one added is the outermost.
     app.add_middleware(AccessMiddleware, keyring=keyring, body_limit=body_limit, origins=origins)
     app.add_middleware(PathAliases, names=names_under_v1(routers))
-    app.add_middleware(Envelope, origins=origins)
+    app.add_middleware(Envelope, origins=origins, traffic=traffic)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

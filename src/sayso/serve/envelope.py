@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.encode import to_json
 from sayso.serve.errors import failure, in_format_of, is_anthropic
+from sayso.serve.traffic import PROGRESS, Progress, Traffic
 from sayso.serve.worker import ClosingError
 
 _log = logging.getLogger(__name__)
@@ -39,11 +40,11 @@ HEADERS = {
 class Envelope:
     """ASGI middleware that adds the headers, and answers and logs failures.
 
-    Pages of the given `origins` may read the responses (CORS).
+    Pages of the given `origins` may read the responses (CORS). `traffic` counts the requests.
     """
 
-    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
-        self.app, self.origins = app, frozenset(origins)
+    def __init__(self, app: ASGIApp, origins: Collection[str] = (), traffic: Traffic | None = None) -> None:
+        self.app, self.origins, self.traffic = app, frozenset(origins), traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and complete its response."""
@@ -56,6 +57,7 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = name
         added = HEADERS | ids | self._cors(given.get("origin"))
         shown = f"{scope['method'][:20]} {quote(scope['path'])[:200]}"
+        PROGRESS.set(progress := Progress())
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -73,6 +75,8 @@ class Envelope:
             _log.exception("Request %s failed: %s", name, shown)
             if not status:
                 await send_json(send_on, 500, in_format_of(scope["path"], failure(error), 500))
+        if self.traffic is not None:
+            self.traffic.count(scope["method"], scope["path"], status, progress)
         _log.info("Request %s: %s %d in %.3f s", name, shown, status, time.perf_counter() - started)
 
     def _cors(self, origin: str | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from sayso.feedback.database import StoreError
 from sayso.feedback.store import MissingError
 from sayso.serve.encode import Json
 from sayso.serve.problems import clip, first_problem
+from sayso.serve.traffic import note_failed
 from sayso.serve.worker import ClosingError
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,10 @@ def is_anthropic(path: str) -> bool:
 
 def failure(error: Exception) -> dict[str, Any]:
     """Return the error body for an exception raised while a request was processed."""
-    return error_body(*_fields(error))
+    fields = _fields(error)
+    if fields[0] >= 500:
+        note_failed()
+    return error_body(*fields)
 
 
 def status_of(error: Exception) -> int:

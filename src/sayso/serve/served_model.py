@@ -30,6 +30,7 @@ from sayso.serve.choice import Choice, SilentChoice
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.recording import Asker, Expected, Recorder, Speaker, asker_of
 from sayso.serve.terms import Reader, ReplyTerms, check_least, sampling_defaults
+from sayso.serve.traffic import note_model, note_queued
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.text.document import Message, Messages
 from sayso.token.chat import prompt_ids
@@ -187,8 +188,10 @@ class ServedModel:
         choices = await run_in_threadpool(self._choices, prompts, terms)
         if self.recorder is not None and asked is not None and not terms.prompt_only:
             self._follow(self.recorder, choices, terms, await asker_of(asked, terms.adapter or self.name))
-        with self._door():
-            return self.worker.submit(choices)
+        with self._door(terms.adapter):
+            job = self.worker.submit(choices)
+        note_queued(choices, max(0, self.worker.surplus))
+        return job
 
     def _follow(self, recorder: Recorder, choices: Sequence[Choice], terms: ReplyTerms, asker: Asker) -> None:
         """Record replies when they end."""
@@ -249,8 +252,9 @@ class ServedModel:
             return await self.worker.call(function)
 
     @contextmanager
-    def _door(self) -> Iterator[None]:
+    def _door(self, adapter: str = "") -> Iterator[None]:
         """Convert the worker's refusals to HTTP errors."""
+        note_model(adapter or self.name)
         try:
             yield
         except QueueFullError as full:

@@ -75,6 +75,31 @@ def paired(a: Floats | Sequence[float], b: Floats | Sequence[float]) -> Estimate
     return student(difference)
 
 
+def of_sums(n: int, total: float, squares: float, low: float = -math.inf, high: float = math.inf) -> Estimate:
+    """Return the mean of `n` values from their sum and the sum of their squares, with the interval of `student`.
+
+    That of equal values is `without_spread`. The squares must not be much larger than their spread, which would be lost
+    in rounding: seconds, not dates.
+    """
+    if n < 2:
+        return without_error(total / n if n else math.nan, n)
+    mean = total / n
+    spread = squares - n * mean * mean
+    if spread <= 1e-12 * abs(squares):
+        return without_spread(mean, n, n, low, high)
+    se = math.sqrt(spread / (n - 1) / n)
+    margin = t_quantile(n - 1) * se
+    return Estimate(mean, se, n, max(low, mean - margin), min(high, mean + margin))
+
+
+def proportion(count: int, n: int) -> Estimate:
+    """Return the share of `count` in `n` items, with Wilson's interval."""
+    if n == 0:
+        return without_error(math.nan, 0)
+    rate = count / n
+    return Estimate(rate, math.sqrt(rate * (1 - rate) / n), n, *wilson(rate, n))
+
+
 def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) -> Estimate:
     """Return sum(amounts) / sum(sizes), such as bits per byte, with documents as the sampled unit.
 
@@ -167,9 +192,12 @@ def _lower_end(k: int, n: int) -> float:
 
 @cache
 def t_quantile(df: int) -> float:
-    """Return the t with P(|T| < t) = 0.95 by bisection, for integer degrees of freedom (normal from 10,000 on)."""
-    if df >= 10_000:
-        return NormalDist().inv_cdf(0.5 + LEVEL / 2)
+    """Return the t with P(|T| < t) = 0.95 for integer degrees of freedom, by bisection.
+
+    From 100 on by the expansion of Abramowitz and Stegun 26.7.5, whose error is below 1e-9 there.
+    """
+    if df >= 100:
+        return _expanded(NormalDist().inv_cdf(0.5 + LEVEL / 2), df)
     low, high = 0.0, 1.0
     while t_inside(high, df) < LEVEL:
         high *= 2
@@ -177,6 +205,17 @@ def t_quantile(df: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if t_inside(middle, df) < LEVEL else (low, middle)
     return (low + high) / 2
+
+
+def _expanded(z: float, df: int) -> float:
+    """Return Student's quantile from that of the normal distribution, up to the fourth power of 1 / df."""
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / df**power for power, term in enumerate(terms, 1))
 
 
 def t_inside(t: float, df: int) -> float:

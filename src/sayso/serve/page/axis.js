@@ -16,7 +16,7 @@ export function axis({ low, high, start, end, kind = "number", log = false, coun
     const value = a + (pixel - start) / (end - start) * (b - a);
     return log ? Math.exp(value) : value;
   };
-  const text = kind === "time" ? timeText(ticks) : short;
+  const text = kind === "time" ? timeText(ticks, wide[1] - wide[0]) : short;
   return { at, of, ticks: ticks.map((tick) => [tick, text(tick)]) };
 }
 
@@ -48,8 +48,8 @@ function timeTicks(low, high, count) {
   return ticks.length ? ticks : [low];
 }
 
-function timeText(ticks) {
-  const span = ticks.at(-1) - ticks[0], step = ticks.length > 1 ? ticks[1] - ticks[0] : HOUR;
+function timeText(ticks, width) {
+  const span = ticks.at(-1) - ticks[0], step = ticks.length > 1 ? ticks[1] - ticks[0] : width;
   const day = { month: "short", day: "numeric" }, clock = { hour: "2-digit", minute: "2-digit" };
   const shape = step >= DAY ? day : span >= DAY ? { ...day, ...clock } : step < MINUTE ? { ...clock, second: "2-digit" } : clock;
   const format = new Intl.DateTimeFormat(undefined, shape);

@@ -1,0 +1,160 @@
+// The screen Watch: what the models replied over time, which one was live, drift, models on trial. From every number a
+// link leads to the replies behind it: `watch/replies`, `watch/reply/ID`; `watch/flags` is the triage of flags.
+
+import { moment, percent } from "./axis.js";
+import { chart } from "./chart.js";
+import { make, tell } from "./dom.js";
+import { addressOf, here, keepQuery } from "./place.js";
+import { call, follow } from "./server.js";
+import { drift, number, table, trials, valued } from "./watch-trials.js";
+
+const HOUR = 3_600_000;
+const PARTS = { replies: "./watch-replies.js", reply: "./watch-replies.js", flags: "./watch-flags.js" };
+const SPANS = [[1, "24 hours", 1], [7, "7 days", 24], [30, "30 days", 24], [90, "90 days", 24], [365, "1 year", 168]];
+const seconds = (value) => (value === null ? "–" : value < 1 ? `${number(1000 * value)} ms` : `${number(value)} s`);
+const API = "Replies of the API appear here with sayso serve --record all.";
+
+// Name of the value, title, text of a value, and what fills it; a name that ends with a colon has several parts.
+const VALUES = [
+  ["replies", "Replies", number, API],
+  ["first_seconds", "Time to first token", seconds, API],
+  ["token_seconds", "Time per token", seconds, API],
+  ["tokens", "Tokens of a reply", number, API],
+  ["refused", "Refusals", percent, API],
+  ["repeated", "Repetition", percent, API],
+  ["liked", "Liked, of the replies with a thumb", percent, "Nobody has rated a reply of this time."],
+  ["signal:", "Signals", percent, "Nobody has copied or regenerated a reply of this time."],
+  ["flag:", "Flags", percent, "None found. Detectors look at the replies with sayso flags scan."],
+];
+const TRAFFIC = [
+  ["requests", "Requests", number],
+  ["failed rejected invalid", "Requests without a reply", percent],
+  ["waited", "Wait for the model", seconds],
+  ["waiting", "Most requests waiting at once", number],
+];
+const WORDS = { failed: "failed in the server", rejected: "too many requests", invalid: "invalid" };
+
+export async function open(view, place, signal) {
+  const [part] = place.parts;
+  if (part) return (await import(PARTS[part] ?? "./watch-replies.js")).open(view, place, signal);
+  const bar = make("div", { class: "bar" }), told = make("p", { class: "quiet", role: "status" }), shown = make("div", { class: "watched" });
+  view.append(bar, told, shown);
+  const state = { shown, told, bar, signal, timer: 0 };
+  signal.addEventListener("abort", () => clearTimeout(state.timer));
+  await load(state);
+  follow((topics) => topics.size && !state.end && later(state), signal);
+}
+
+// What the address asks for.
+function wanted() {
+  const { query } = here();
+  const days = Number(query.get("days")) || 7;
+  const [, , period] = SPANS.find(([some]) => some === days) ?? SPANS[1];
+  const now = Math.floor(Date.now() / HOUR) + 1, end = Number(query.get("end")) || null;
+  const only = query.get("only") ?? "", [kind, ...name] = only.split(":");
+  return { days, period, end, start: (end ?? now) - 24 * days, stop: end ?? now, by: query.get("by") ?? "all", only, [kind]: name.join(":") };
+}
+
+// Read again soon, unless somebody is looking at a value.
+function later(state, wait = 5000) {
+  state.timer ||= setTimeout(() => {
+    state.timer = 0;
+    if (state.shown.querySelector(":focus-within, .plot:hover, details[open]")) return later(state);
+    load(state).catch((error) => (state.told.textContent = error.message));
+  }, wait);
+}
+
+async function load(state) {
+  const asked = wanted(), { start, stop, period, by, model, alias } = asked;
+  const query = new URLSearchParams({ start, end: stop, period, by, shift: Math.floor(-new Date().getTimezoneOffset() / 60) });
+  for (const [name, value] of Object.entries({ model, alias })) if (value) query.set(name, value);
+  const found = await call("GET", `/api/watch?${query}`, undefined, state.signal);
+  state.end = asked.end;
+  if (state.bar.contains(document.activeElement)) state.bar.querySelector(".later").disabled = !asked.end; // keep the focus
+  else controls(state, asked, found);
+  state.told.textContent = `${moment(start * HOUR)} to ${asked.end ? moment(stop * HOUR) : "now"}${found.behind ? `. Earlier replies are being measured: ${number(found.behind)} messages left.` : ""}`;
+  if (found.behind) later(state, 500);
+  draw(state, asked, found);
+}
+
+function controls(state, asked, { models, aliases }) {
+  const change = (changes) => {
+    keepQuery(changes);
+    load(state).catch((error) => tell((state.told.textContent = error.message)));
+  };
+  const choice = (label, name, value, options) => make("label", {}, label, make("select", { onchange: ({ currentTarget }) => change({ [name]: currentTarget.value }) },
+    options.map(([key, text]) => make("option", { value: key, selected: key === value }, text))));
+  const step = (text, days) => make("button", { type: "button", class: `plain ${text.toLowerCase()}`, disabled: days > 0 && !asked.end, onclick: () => {
+    const end = wanted().stop + 24 * days;
+    change({ end: end * HOUR > Date.now() ? "" : end });
+  } }, text);
+  const kinds = [...models.map((name) => [`model:${name}`, name]), ...aliases.map((name) => [`alias:${name}`, `alias ${name}`])];
+  if (asked.only && !kinds.some(([key]) => key === asked.only)) kinds.push([asked.only, asked.only]);
+  state.bar.replaceChildren(
+    choice("Time", "days", asked.days, SPANS),
+    choice("Of", "only", asked.only, [["", "all models"], ...kinds]),
+    choice("Split by", "by", asked.by, [["all", "nothing"], ["model", "model"], ["alias", "alias"]]),
+    step("Earlier", -asked.days), step("Later", asked.days),
+    make("a", { class: "wide-link", href: addressOf("watch", ["flags"]) }, "Triage flags"));
+}
+
+function draw(state, asked, found) {
+  const { charts, totals, marks } = found;
+  if (!charts.replies && !charts.requests) {
+    const none = asked.end || asked.only || marks.length ? "There are no replies in this time." : "There are no replies yet: talk to the model in the chat, or record the API with sayso serve --record all.";
+    state.shown.replaceChildren(make("p", { class: "nothing" }, none));
+    return;
+  }
+  const plot = (entry) => figure(asked, found, entry);
+  const old = state.shown.querySelector(".extra");
+  state.shown.replaceChildren(
+    section("In short", summary(asked, totals)),
+    section("Replies", make("div", { class: "grid" }, VALUES.map(plot))),
+    section("Requests", charts.requests ? make("div", { class: "grid" }, TRAFFIC.map(plot)) : make("p", { class: "quiet" }, "Requests are counted while the server runs, and appear here within a minute.")),
+    section("Live", history(marks)),
+    old ?? make("div", { class: "extra watched" }));
+  if (!old || state.asked !== JSON.stringify(asked)) more(state, asked);
+  state.asked = JSON.stringify(asked);
+}
+
+const section = (title, ...children) => make("section", { class: "watched" }, make("h2", {}, title), children);
+
+function more(state, asked) {
+  const place = state.shown.querySelector(".extra");
+  place.replaceChildren(drift(asked, state.signal), trials(asked, state.signal));
+}
+
+// The address of the replies behind a value.
+function behind(asked, kind, start, end, group = "all") {
+  const of = group !== "all" && asked.by !== "all" ? { [asked.by]: group } : {};
+  return addressOf("watch", ["replies"], { start, end, kind: kind.replace(/:$/, ""), model: asked.model, alias: asked.alias, ...of });
+}
+
+function figure(asked, { charts, marks }, [name, title, text, hint]) {
+  const parts = name.endsWith(":") ? Object.keys(charts).filter((one) => one.startsWith(name)) : name.split(" ").filter((one) => charts[one]);
+  const several = name.endsWith(":") || name.includes(" ");
+  const series = parts.flatMap((part) => Object.entries(charts[part]).map(([group, points]) => ({
+    name: [several && (WORDS[part] ?? part.slice(name.length * name.endsWith(":"))), group !== "all" && group].filter(Boolean).join(", ") || title,
+    points: points.map(([at, ...rest]) => [at * HOUR, ...rest]),
+  })));
+  if (!series.length) return make("div", { class: "card" }, make("h3", {}, title), make("p", { class: "quiet" }, hint ?? "None."));
+  const go = (at) => (location.hash = behind(asked, name, at / HOUR, at / HOUR + asked.period));
+  return make("div", { class: "card" }, chart({
+    title, series, height: 170, pick: hint ? go : null,
+    x: { name: "Time", kind: "time", from: asked.start * HOUR, to: asked.stop * HOUR }, y: { name: title, from: 0, text },
+    marks: marks.map((mark) => ({ x: Date.parse(mark.created_at), text: `${mark.alias}: ${mark.model} (${mark.kind})` })),
+  }));
+}
+
+function summary(asked, totals) {
+  const groups = Object.entries(totals), names = VALUES.filter(([name]) => !name.endsWith(":"));
+  const cell = (name, text) => ([group, values]) => (values[name] ? make("a", { href: behind(asked, name, asked.start, asked.stop, group) }, valued(values[name], text)) : "–");
+  const made = table("In short", ["", ...groups.map(([group]) => (group === "all" ? "All" : group))], names.map(([name, title, text]) => [title, ...groups.map(cell(name, text))]));
+  made.classList.toggle("few", groups.length < 3);
+  return made;
+}
+
+function history(marks) {
+  if (!marks.length) return make("p", { class: "quiet" }, "No alias names a model yet; sayso promote MODEL makes one.");
+  return table("Live", ["Since", "Alias", "Model", "How", "Reason"], marks.toReversed().slice(0, 50).map((mark) => [moment(mark.created_at), mark.alias, mark.model, mark.kind, mark.reason ?? ""]));
+}
