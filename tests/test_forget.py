@@ -21,7 +21,7 @@ from sayso.feedback.tables import metadata, triage
 Fill = Callable[[Store, str, str], list[int]]
 OWNED = (
     *("conversations", "turns", "messages", "generations", "candidates", "ratings", "signals", "flags", "triage"),
-    *("cases", "answers", "canary"),
+    *("cases", "answers", "canary", "queue", "reviews"),
 )
 
 

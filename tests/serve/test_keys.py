@@ -33,12 +33,15 @@ NEEDED: dict[Role, set[str]] = {
         "/api/conversations/1/export",
         "/api/runs", "/api/runs/1", "/api/curves", "/api/jobs/1",
         "/api/models", "/api/models/1",
+        "/api/rate", "/api/rate/take", "/api/rate/compare", "/api/rate/write", "/api/rate/check", "/api/rate/skip",
+        "/api/rate/undo", "/api/rate/summary", "/api/rate/results",
     },
     "admin": {
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
         "/api/admin/acts", "/api/admin/jobs", "/api/admin/jobs/1/stop",
         "/api/admin/runs/1/stop", "/api/admin/runs/1/resume",
         "/api/admin/aliases/1/rollback",
+        "/api/admin/rate/guidelines", "/api/admin/rate/prompts", "/api/admin/rate/pairs", "/api/admin/rate/replies",
     },
 }  # fmt: skip
 """Every route that is not open to everybody, with the role that it needs; a new route must be added here."""

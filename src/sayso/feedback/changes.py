@@ -3,9 +3,25 @@
 import sqlalchemy as sql
 
 from sayso.feedback.store import Store
-from sayso.feedback.tables import aliases, canary, candidates, cases, flags, messages, ratings, signals, triage
+from sayso.feedback.tables import (
+    aliases,
+    canary,
+    candidates,
+    cases,
+    flags,
+    guidelines,
+    messages,
+    queue,
+    ratings,
+    reviews,
+    signals,
+    triage,
+)
 
-WATCHED = (messages, ratings, signals, flags, triage, cases, candidates, canary, aliases)
+WATCHED = (
+    *(messages, ratings, signals, flags, triage, cases, candidates, canary, aliases),
+    *(queue, reviews, guidelines),
+)
 
 
 def store_marks(store: Store) -> dict[str, tuple[int, int]]:

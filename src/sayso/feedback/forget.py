@@ -20,8 +20,11 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    guidelines,
     messages,
+    queue,
     ratings,
+    reviews,
     signals,
     triage,
     turns,
@@ -39,51 +42,52 @@ class Forgotten:
 
 
 def forget_user(store: Store, user: str, *, only_count: bool = False) -> Forgotten:
-    """Remove a user's conversations and ratings; what they triaged stays without their name."""
-    own = ratings.c.annotator == user
-    seen = canary.c.conversation == key_of_user(user)
-    return _forget(store, conversations.c.user == user, own, triage.c.annotator == user, seen, only_count)
+    """Remove a user's conversations, ratings and reviews, and replies that they wrote with their prompts.
+
+    What they triaged and the guidelines that they wrote stay without their name.
+    """
+    written = sql.select(messages.c.conversation_id).join(reviews, reviews.c.message_id == messages.c.id)
+    written = written.where(reviews.c.annotator == user, reviews.c.act == "write")
+    which = (conversations.c.user == user) | conversations.c.id.in_(written)
+    return _forget(store, which, user, only_count)
 
 
 def forget_conversation(store: Store, conversation_id: int, *, only_count: bool = False) -> Forgotten:
     """Remove one conversation of the page or the API."""
-    none = sql.false()
-    return _forget(store, conversations.c.id == conversation_id, none, none, none, only_count)
+    return _forget(store, conversations.c.id == conversation_id, None, only_count)
 
 
 def forget_older(store: Store, before: str, *, only_count: bool = False) -> Forgotten:
     """Remove the conversations in which nothing was said since a time (UTC, ISO 8601)."""
-    none = sql.false()
-    return _forget(store, conversations.c.updated_at < before, none, none, none, only_count)
+    return _forget(store, conversations.c.updated_at < before, None, only_count)
 
 
-def _forget(
-    store: Store,
-    which: sql.ColumnElement[bool],
-    given: sql.ColumnElement[bool],
-    triaged: sql.ColumnElement[bool],
-    seen: sql.ColumnElement[bool],
-    only_count: bool,
-) -> Forgotten:
-    """Remove conversations and, elsewhere, some ratings, the names of those who triaged, and what a canary has seen."""
+def _forget(store: Store, which: sql.ColumnElement[bool], person: str | None, only_count: bool) -> Forgotten:
+    """Remove conversations and, elsewhere, a person's ratings and reviews, their name, and what a canary has seen."""
+    given, reviewed, triaged, wrote = (
+        sql.false() if person is None else table.c.annotator == person
+        for table in (ratings, reviews, triage, guidelines)
+    )
     with store.engine.execution_options(writes=not only_count).begin() as connection:
         talks = sql.select(conversations.c.id).where(which)
         said = sql.select(messages.c.id).where(messages.c.conversation_id.in_(talks))
-        seen = canary.c.conversation.in_(_named(talks).union(_tried(said))) | seen
+        own = sql.false() if person is None else canary.c.conversation == key_of_user(person)
+        seen = canary.c.conversation.in_(_named(talks).union(_tried(said))) | own
         rated = sql.select(messages.c.conversation_id).join(ratings, ratings.c.message_id == messages.c.id).where(given)
         touched = sorted({*connection.scalars(talks), *connection.scalars(rated)})
         counts = {
             table.name: connection.scalar(sql.select(sql.func.count()).select_from(table).where(owned)) or 0
-            for table, owned in _owned(talks, said, given, seen)
+            for table, owned in _owned(talks, said, given, reviewed, seen)
         }
         if not only_count:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            connection.execute(ratings.delete().where(given))
-            connection.execute(triage.update().where(triaged).values(annotator=None))
-            connection.execute(canary.delete().where(seen))
-            connection.execute(answers.delete().where(_answered(said)))
+            for table, owned in ((answers, _answered(said)), (canary, seen), (ratings, given)):
+                connection.execute(table.delete().where(owned))
+            for table, named in ((triage, triaged), (guidelines, wrote)):
+                connection.execute(table.update().where(named).values(annotator=None))
             connection.execute(conversations.delete().where(conversations.c.id.in_(talks)))
+            connection.execute(reviews.delete().where(reviewed))  # last: they tell who wrote a reply
     if store.engine.dialect.name == "sqlite" and not only_count:
         with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -94,6 +98,7 @@ def _owned(
     talks: sql.Select[Any],
     said: sql.Select[Any],
     given: sql.ColumnElement[bool],
+    reviewed: sql.ColumnElement[bool],
     seen: sql.ColumnElement[bool],
 ) -> list[tuple[sql.Table, sql.ColumnElement[bool]]]:
     """Return each table with the condition of the rows that go with some conversations."""
@@ -104,6 +109,8 @@ def _owned(
         (messages, messages.c.id.in_(said)),
         (turns, turns.c.conversation_id.in_(talks)),
         (ratings, ratings.c.message_id.in_(said) | given),
+        (queue, queue.c.conversation_id.in_(talks)),
+        (reviews, reviews.c.queue_id.in_(sql.select(queue.c.id).where(queue.c.conversation_id.in_(talks))) | reviewed),
         *by_message,
         (triage, triage.c.flag_id.in_(flagged)),
         (cases, _case_of(said)),

@@ -28,9 +28,10 @@ Row = dict[str, Any]
 _AT_ONCE = 500  # rows of one insertion
 _ORDER = {table.name: place for place, table in enumerate(TABLES)}
 _OWNERS = {
-    **dict.fromkeys(("turns", "messages"), "conversation_id"),
+    **dict.fromkeys(("turns", "messages", "queue"), "conversation_id"),
     **dict.fromkeys(("generations", "candidates", "ratings", "signals", "flags"), "message_id"),
     "triage": "flag_id",
+    "reviews": "queue_id",
     "canary": "assignment_id",
 }
 """The column that names the row to which a row belongs: what belongs to a new row is new."""
@@ -40,6 +41,8 @@ _KEYS = {
     "cases": ("digest",),
     "flags": ("message_id", "detector", "version"),
     "generations": ("message_id",),
+    "queue": ("conversation_id", "prompt_id", "first_id", "second_id"),
+    "reviews": ("queue_id", "act", "annotator"),
 }
 """The columns by which a row is known, if these are not all but its number."""
 

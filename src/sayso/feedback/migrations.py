@@ -16,12 +16,15 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    guidelines,
     keys,
     messages,
     metadata,
     migrations_table,
     now,
+    queue,
     ratings,
+    reviews,
     scans,
     signals,
     triage,
@@ -80,6 +83,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("generations, flags, keys", _add_generations),
     ("the canary of a reply", lambda connection: _add_column(connection, generations.c.canary)),
     ("scans", lambda connection: scans.create(connection, checkfirst=True)),
+    ("the queue of reviews", lambda connection: metadata.create_all(connection, tables=[queue, reviews, guidelines])),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

@@ -45,6 +45,8 @@ from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
 from sayso.serve.screens.models import model_routes
+from sayso.serve.screens.rate import rate_routes
+from sayso.serve.screens.rate_setup import rate_setup_routes
 from sayso.serve.screens.runs import LifeRecords, run_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
@@ -120,6 +122,8 @@ def make_app(
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
+        rate_routes(store, models),
+        rate_setup_routes(store, models),
         run_routes(records),
         model_routes(records, store),
         change_routes(Changes(partial(_marks, store, records), lambda: models.closing)),

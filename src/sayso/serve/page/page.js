@@ -10,7 +10,7 @@ import { addressOf, here } from "./place.js";
 import { Refused } from "./server.js";
 
 // The screens in the order of the list: name in the address, title, icon.
-const SCREENS = [["chat", "Chat", "chat"], ["runs", "Runs", "runs"], ["models", "Models", "models"]];
+const SCREENS = [["chat", "Chat", "chat"], ["rate", "Rate", "rate"], ["runs", "Runs", "runs"], ["models", "Models", "models"]];
 
 let shown = null; // {name, controller} of the open screen
 
