@@ -31,6 +31,11 @@ def listed(store: Store, count: int) -> None:
     add_pairs(store, "my list", pairs)
 
 
+def see(page: sync_api.Page, words: str) -> None:
+    """Wait for words on the screen, which screen readers are told, too."""
+    page.locator("#view").get_by_text(words).first.wait_for()
+
+
 def enter(page: sync_api.Page, name: str) -> None:
     """Say who one is."""
     page.get_by_label("Your name").fill(name)
@@ -50,7 +55,7 @@ def key_of(page: sync_api.Page, words: str) -> str:
 
 
 def test_pairs_are_compared_by_keys_and_blindly(visit: Open, store: Store) -> None:
-    """No model is named in what the browser gets before the choice; reasons, tags, tie, skip and undo reach the store."""
+    """No model is named before the choice, in whatever the browser gets; all that is said reaches the store."""
     listed(store, 3)
     page = visit(path="/#/rate")
     got: list[str] = []
@@ -72,7 +77,7 @@ def test_pairs_are_compared_by_keys_and_blindly(visit: Open, store: Store) -> No
     page.get_by_label("Note").fill("1 is nicer")  # typing is no choice
     page.get_by_role("article", name="Left").click()
     page.keyboard.press(key_of(page, "right"))
-    page.get_by_text("champion-model").wait_for()
+    see(page, "champion-model")
     [choice, tag] = store.ratings()
     assert (choice.kind, choice.annotator, choice.text, choice.comment) == ("choice", "Ann", "clearer", "1 is nicer")
     assert choice.snapshot["model"] == "champion-model"
@@ -80,11 +85,11 @@ def test_pairs_are_compared_by_keys_and_blindly(visit: Open, store: Store) -> No
     second = question(page)
     assert second != first
     page.keyboard.press("t")
-    page.get_by_text("You chose a tie.").wait_for()
+    see(page, "You chose a tie.")
     page.keyboard.press("s")
-    page.get_by_text("There is no pair for you to compare.").wait_for()
+    see(page, "There is no pair for you to compare.")
     page.keyboard.press("u")
-    page.get_by_text("Undone; here it is again.").wait_for()
+    see(page, "Undone; here it is again.")
     assert question(page) not in (first, second)
     page.keyboard.press("u")
     page.locator(".asked .said", has_text=second).wait_for()
@@ -111,11 +116,11 @@ def test_two_people_at_once_get_different_pairs_and_a_reload_keeps_them(
     assert pages[0].get_by_role("article", name="Left").inner_text() == left
     for page in pages:
         page.get_by_role("button", name="Left is better").click()
-        page.get_by_text("You chose the left reply.").wait_for()
+        see(page, "You chose the left reply.")
     assert [question(page) for page in pages] == shown[::-1]  # each needs two reviews
     for page in pages:
         page.get_by_role("button", name="Right is better").click()
-        page.get_by_text("There is no pair for you to compare.").wait_for()
+        see(page, "There is no pair for you to compare.")
     assert sorted(str(one.annotator) for one in store.ratings()) == ["Ann", "Ann", "Bob", "Bob"]
 
 
@@ -123,7 +128,7 @@ def test_a_waiting_reviewer_gets_what_is_added(visit: Open, store: Store) -> Non
     """Without a reload."""
     page = visit(path="/#/rate")
     enter(page, "Ann")
-    page.get_by_text("There is no pair for you to compare.").wait_for()
+    see(page, "There is no pair for you to compare.")
     listed(store, 1)
     assert question(page) == "Question 0"
 
@@ -145,7 +150,7 @@ def test_keys_can_be_changed(visit: Open, store: Store) -> None:
     question(page)
     page.keyboard.press("1")
     page.keyboard.press("j")
-    page.get_by_text("You chose the left reply.").wait_for()
+    see(page, "You chose the left reply.")
     [choice] = store.ratings()
     assert choice.snapshot["position"] == "left"
 
@@ -161,13 +166,13 @@ def test_a_reply_is_written_and_corrected_by_another_person(
     box = ann.get_by_label("Write the ideal reply")
     box.fill("It scaters.")
     enter(bob, "Bob")
-    bob.get_by_text("There is no prompt for you to answer.").wait_for()
+    see(bob, "There is no prompt for you to answer.")
     ann.reload()
     assert box.input_value() == "It scaters."
     box.press("Control+Enter")
-    ann.get_by_text("Saved; another person will check it.").wait_for()
+    see(ann, "Saved; another person will check it.")
     ann.get_by_role("link", name="Check").click()
-    ann.get_by_text("There is no written reply for you to check.").wait_for()
+    see(ann, "There is no written reply for you to check.")
     bob.get_by_role("link", name="Check").click()
     bob.get_by_role("heading", name="Accept, correct or reject this reply").wait_for()
     text = bob.get_by_label("Accept, correct or reject this reply")
@@ -175,7 +180,7 @@ def test_a_reply_is_written_and_corrected_by_another_person(
     text.fill("It scatters.")
     bob.get_by_label("Note").fill("spelling")
     bob.get_by_role("button", name="Save correction").click()
-    bob.get_by_text("You corrected the reply.").wait_for()
+    see(bob, "You corrected the reply.")
     [row] = gather(store.ratings()).conversations
     assert row["messages"][-1]["content"] == "It scatters."
 
@@ -194,7 +199,7 @@ def test_hostile_text_stays_text(visit: Open, store: Store) -> None:
     page.get_by_text("<i>t</i>").first.click()
     page.get_by_label("Note").fill(HOSTILE)
     page.get_by_role("button", name="Left is better").click()
-    page.get_by_text("<b>b</b>").wait_for()
+    see(page, "<b>b</b>")
     page.get_by_role("link", name="Results").click()
     page.get_by_role("rowheader", name="<b>Ann</b>").wait_for()
     page.get_by_role("link", name="Set up").click()
@@ -214,7 +219,7 @@ def test_results_are_shown_and_exported_in_one_click(visit: Open, store: Store, 
             right = "left" if "right" in task.replies[0] else "right"
             own.compare(who, task.review, None if (who, number) == ("Bob", 3) else right)
     page = visit(path="/#/rate/results")
-    page.get_by_text("from 4 pairs").wait_for()
+    see(page, "from 4 pairs")
     assert page.get_by_role("rowheader", name="champion-model against weaker-model").is_visible()
     assert page.get_by_text("7 won, 1 tied, 0 lost").is_visible()
     assert page.get_by_role("row", name="Bob 4 0 0").is_visible()
@@ -240,19 +245,19 @@ def test_lists_are_added_from_files(visit: Open, store: Store, tmp_path: Path) -
     def add(name: str, way: str, *files: str) -> None:
         page.get_by_label("Name of the list").fill(name)
         page.get_by_label("What to do").select_option(way)
-        page.get_by_label("Files").set_input_files([tmp_path / f"{file}.jsonl" for file in files])
+        page.locator("input[type=file]").set_input_files([tmp_path / f"{file}.jsonl" for file in files])
         page.get_by_role("button", name="Add").click()
 
     add("files", "Compare the replies in the files", "one", "two")
-    page.get_by_text("2 added.").wait_for()
+    see(page, "2 added.")
     add("files", "Compare the replies in the files", "two", "one")
-    page.get_by_text("0 added; 2 were there already").wait_for()
+    see(page, "0 added; 2 were there already")
     add("written", "Let people write replies to the prompts", "one")
-    page.get_by_text("2 added.").wait_for()
+    see(page, "2 added.")
     add("bad", "Let people write replies to the prompts", "bad")
-    page.get_by_text('Line 2 of bad.jsonl must be a JSON object with a "prompt".').wait_for()
+    see(page, 'Line 2 of bad.jsonl must be a JSON object with a "prompt".')
     add("asked", "Let two served models reply to the prompts", "one")
-    page.get_by_text("2 pairs added.").wait_for()
+    see(page, "2 pairs added.")
     task = Reviews(store).take("Ann", "compare", "files")
     assert task is not None
     assert {*task.replies} == {f"{word}, {task.prompt[0]['content']}" for word in ("yes", "no")}
@@ -275,7 +280,7 @@ def test_guidelines_are_edited(visit: Open, store: Store) -> None:
     page.get_by_role("link", name="Compare").click()
     enter(page, "Ann")
     question(page)
-    assert page.locator(".guide strong").inner_text() == "kind"
+    assert page.locator(".guide strong").text_content() == "kind"
     assert page.get_by_text("truer").is_visible()
     assert page.get_by_text("Mark this reply").count() == 0
 
