@@ -113,6 +113,21 @@ def test_what_makes_no_sense_is_refused(client: TestClient, path: str, body: dic
     assert reason in refused.json()["error"]["message"]
 
 
+def test_what_no_database_can_store_is_replaced(client: TestClient, store: Store) -> None:
+    """In the name, the list, reasons, tags and notes."""
+    listed(store)
+    odd = "a\0b"
+    assert post(client, "rate/take", annotator=odd, act="compare", origin=odd).json() == {"task": None}
+    task = post(client, "rate/take", annotator=odd, act="compare").json()["task"]
+    said = {"review": task["review"], "better": "left", "reasons": [odd], "left_tags": [odd], "comment": odd}
+    assert post(client, "rate/compare", annotator=odd, **said).status_code == 200
+    choice, tag = store.ratings()
+    assert {choice.annotator, choice.text, choice.comment, tag.text} == {"a\ufffdb"}
+    rules = {"text": odd, "reviews": 1, "reasons": [odd], "tags": [odd]}
+    assert post(client, "admin/rate/guidelines", **rules).status_code == 204
+    assert read_guidelines(store) == Guidelines("a\ufffdb", 1, ("a\ufffdb",), ("a\ufffdb",))
+
+
 def test_two_served_models_reply_to_a_prompt(client: TestClient, store: Store) -> None:
     """As they would in a chat, with their settings and seeds in the store; equal replies are no pair."""
     body = {"name": "asked", "prompt": "hello the cat", "models": ["tuned", "tuned"], "max_tokens": 5}

@@ -84,13 +84,17 @@ def _next_pair(connection: sql.Connection, annotator: str, origin: str | None) -
     names = (queue.c.id, name_of(one), name_of(other))
     begun = sql.select(*names, votes.c.n, votes.c.w, votes.c.l).where(free, unfinished(votes, needed))
     begun = begun.select_from(joined.join(votes, votes.c.queue_id == queue.c.id)).order_by(queue.c.id).limit(_MOST)
-    done = sql.select(reviews.c.id).where(*_of("compare"), reviews.c.state == "done")
-    fresh = sql.select(*names).select_from(joined).where(free, ~sql.exists(done)).order_by(queue.c.id).limit(_MOST)
     pairs = [
-        OpenPair(i, (wins, n - wins - losses, losses), (a, b)) for i, a, b, n, wins, losses in connection.execute(begun)
+        OpenPair(number, (wins, n - wins - losses, losses), (first, second))
+        for number, first, second, n, wins, losses in connection.execute(begun)
     ]
-    pairs += [OpenPair(i, (0, 0, 0), (a, b)) for i, a, b in connection.execute(fresh)]
-    found = in_order(pairs, recent_results(connection))
+    results = {}
+    if not pairs:  # begun ones come first
+        done = sql.select(reviews.c.id).where(*_of("compare"), reviews.c.state == "done")
+        fresh = sql.select(*names).select_from(joined).where(free, ~sql.exists(done)).order_by(queue.c.id).limit(_MOST)
+        pairs = [OpenPair(number, (0, 0, 0), (first, second)) for number, first, second in connection.execute(fresh)]
+        results = recent_results(connection)
+    found = in_order(pairs, results)
     return OpenItem(found[0].id) if found else None
 
 

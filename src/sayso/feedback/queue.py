@@ -58,8 +58,7 @@ def fill_queue(store: Store, after: Mapping[str, int] | None = None) -> dict[str
     looked at again.
     """
     after = after or {}
-    with queue_changes(store.engine) as connection:
-        return {table.name: _fill_from(connection, table, after.get(table.name, 0)) for table in (candidates, signals)}
+    return {table.name: _fill_from(store, table, after.get(table.name, 0)) for table in (candidates, signals)}
 
 
 def add_pairs(store: Store, name: str, pairs: Sequence[GivenPair]) -> int:
@@ -128,16 +127,22 @@ def _stored(connection: sql.Connection, key: str, prompt: Turns, reply: GivenRep
     return record_reply(connection, record)
 
 
-def _fill_from(connection: sql.Connection, table: sql.Table, after: int) -> int:
-    """Add the pairs of the rows of a table above a number; return the number of the last row."""
-    last: int = connection.scalar(sql.select(sql.func.max(table.c.id))) or 0
+def _fill_from(store: Store, table: sql.Table, after: int) -> int:
+    """Add the pairs of the rows of a table above a number, a part at a time; return the number of the last row."""
     pairs, number = _sets() if table is candidates else _siblings()
+    with store.engine.begin() as connection:
+        last: int = connection.scalar(sql.select(sql.func.max(table.c.id))) or 0
     start = max(0, after - _LOOKED_AT)  # in PostgreSQL, a row may appear after one with a greater number
     for low in range(start, last, _LOOKED_AT):
         some = pairs.where(number > low, number <= low + _LOOKED_AT).order_by(number)
-        for row in connection.execute(some).mappings().all():
-            own = {"kind": "pair", "conversation_id": row["conversation_id"], "origin": row["origin"]}
-            _add(connection, own, *sorted((row["first_id"], row["second_id"])))
+        with store.engine.begin() as connection:
+            new = connection.execute(some).first() is not None
+        if new:
+            with queue_changes(store.engine) as connection:
+                found = {(row["first_id"], row["second_id"]): row for row in connection.execute(some).mappings()}
+                rows = [{**row, "kind": "pair", "created_at": now()} for row in found.values()]
+                if rows:  # else somebody else has added them meanwhile
+                    connection.execute(queue.insert(), rows)
     return last
 
 
@@ -163,14 +168,17 @@ def _siblings() -> tuple[sql.Select[Any], sql.ColumnElement[int]]:
 
 
 def _pairs(joined: sql.FromClause, one: Any, other: Any, origin: sql.ColumnElement[str]) -> sql.Select[Any]:
-    """Return the pairs among two joined replies that can be compared."""
+    """Return the pairs among two joined replies that can be compared and are not in the queue."""
+    first = sql.case((one.c.id < other.c.id, one.c.id), else_=other.c.id)
+    second = sql.case((one.c.id < other.c.id, other.c.id), else_=one.c.id)
     odd = sql.select(turns.c.id).where(
         turns.c.conversation_id == one.c.conversation_id, turns.c.role.not_in(("system", "user", "assistant"))
     )
-    columns = [one.c.id.label("first_id"), other.c.id.label("second_id"), origin.label("origin")]
-    query = sql.select(*columns, one.c.conversation_id).select_from(joined)
-    plain = ~sql.exists(odd.correlate(one))
-    return query.where(one.c.content != other.c.content, one.c.prompt_id.is_not(None), plain)
+    known = sql.select(queue.c.id).where(queue.c.first_id == first, queue.c.second_id == second)
+    columns = [first.label("first_id"), second.label("second_id"), origin.label("origin"), one.c.conversation_id]
+    query = sql.select(*columns).select_from(joined).where(one.c.content != other.c.content)
+    new = ~sql.exists(odd.correlate(one)) & ~sql.exists(known.correlate(one, other))
+    return query.where(one.c.prompt_id.is_not(None), new)
 
 
 def _add(connection: sql.Connection, row: dict[str, Any], first: int, second: int) -> int:

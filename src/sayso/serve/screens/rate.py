@@ -17,6 +17,7 @@ from sayso.feedback.open_items import Act
 from sayso.feedback.queue import LONGEST_NAME, fill_queue
 from sayso.feedback.review_results import agreement, model_results, people, queue_counts, review_rows
 from sayso.feedback.reviews import HOLD, Remarks, Reviews, Task, Verdict
+from sayso.feedback.storable import storable
 from sayso.feedback.store import Store
 from sayso.serve.markdown import to_html
 from sayso.serve.ratings import Comment
@@ -34,7 +35,7 @@ class ByBody(Body):
 
     def who(self, request: Request) -> str:
         """Return the name. Raises `FieldError` if there is none."""
-        name = (key_name(request) or self.annotator or "").strip()
+        name: str = storable(key_name(request) or self.annotator or "").strip()
         if not name:
             raise FieldError("annotator", "'annotator' must be the name of whoever rates.")
         return name
@@ -101,7 +102,7 @@ def rate_routes(store: Store, models: ServedModels) -> APIRouter:
     def take(body: TakeBody, request: Request) -> dict[str, Any]:
         if body.act == "compare":
             filled.update(fill_queue(store, filled))
-        return {"task": _shown(reviews.take(body.who(request), body.act, body.origin))}
+        return {"task": _shown(reviews.take(body.who(request), body.act, storable(body.origin)))}
 
     @router.post("/compare")
     def compare(body: CompareBody, request: Request) -> dict[str, Any]:
