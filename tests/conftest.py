@@ -34,10 +34,13 @@ from sayso.feedback.tables import (
     cases,
     categories,
     flags,
+    guidelines,
     messages,
     notes,
     now,
+    queue,
     readings,
+    reviews,
     sampled,
     samples,
     signals,
@@ -194,7 +197,7 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
     shown = store.reply(said.id, f"So it is {secret}", prompt, made, trace=trace).id
     other = store.reply(said.id, "I see.", prompt, made, trace=trace).id
     store.edit(shown, f"{secret} it is", by=Rater(user))
-    store.choose(shown, other)
+    choice = store.choose(shown, other)
     [hidden] = Generations(store).record(
         [RecordedReply(conversation=user, user=user, prompt=prompt, content=secret, generation=made, trace=trace)]
     )
@@ -223,6 +226,16 @@ def _fill(store: Store, user: str, secret: str) -> list[int]:
             answer = {"model": "0" * 12, "task": "cases", "prompt": "", "item": case["digest"], "answer": secret}
             connection.execute(answers.insert().values(answer | {"created_at": now()}))
         _note(connection, (shown, hidden), user, secret)
+        asked = connection.scalar(sql.select(messages.c.prompt_id).where(messages.c.id == hidden))
+        pair = {"kind": "pair", "conversation_id": talk.id, "first_id": shown, "second_id": other}
+        compared = {"act": "compare", "left_id": other, "rating_id": choice.id, "value": 1}
+        prompt_of_api = {"kind": "write", "conversation_id": api, "prompt_id": asked}
+        for item, review in ((pair, compared), (prompt_of_api, {"act": "write", "message_id": hidden})):
+            insert = queue.insert().values(item | {"origin": user, "created_at": now()}).returning(queue.c.id)
+            row = {"queue_id": connection.execute(insert).scalar_one(), "annotator": user, "state": "done"}
+            connection.execute(reviews.insert().values(review | row | {"at": now(), "created_at": now()}))
+        row = {"text": "Be kind.", "reviews": 2, "reasons": ["clearer"], "tags": [], "annotator": user}
+        connection.execute(guidelines.insert().values(row | {"created_at": now()}))
         for name in (str(talk.id), user):
             row = {"alias": "stable", "assignment_id": assigned.id, "arm": "current", "conversation": name}
             connection.execute(canary.insert().values(row | {"created_at": now()}))

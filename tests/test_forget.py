@@ -22,7 +22,7 @@ from sayso.feedback.tables import categories, metadata, readings, samples, triag
 Fill = Callable[[Store, str, str], list[int]]
 OWNED = (
     *("conversations", "turns", "messages", "generations", "candidates", "ratings", "signals", "flags", "triage"),
-    *("cases", "answers", "canary", "measures", "sampled", "readings", "notes"),
+    *("cases", "answers", "canary", "measures", "sampled", "readings", "notes", "queue", "reviews"),
 )
 
 

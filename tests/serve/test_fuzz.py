@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/detokenize": {"tokens": [1]},
     "/api/messages": {"conversation_id": 1, "content": "hello"},
     "/api/replies": {"message_id": 1},
+    "/api/versions": {"message_id": 1},
     "/api/stop": {"generation": "x"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
@@ -52,6 +53,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/diagnose/categories": {"name": "rude"},
     "/api/diagnose/categories/{category_id}": {"name": "rude"},
     "/api/diagnose/cases": {"notes": [1]},
+    "/api/rate/take": {"act": "compare", "annotator": "ann"},
+    "/api/rate/compare": {"review": 1, "better": "left", "annotator": "ann"},
+    "/api/rate/write": {"review": 2, "text": "So.", "annotator": "ann"},
+    "/api/rate/check": {"review": 3, "verdict": "accept", "annotator": "ann"},
+    "/api/rate/skip": {"review": 1, "annotator": "ann"},
+    "/api/rate/undo": {"act": "compare", "annotator": "ann"},
+    "/api/admin/rate/guidelines": {"text": "Be kind.", "reviews": 2, "reasons": ["kinder"], "tags": []},
+    "/api/admin/rate/prompts": {"name": "list", "prompts": ["hello"]},
+    "/api/admin/rate/pairs": {
+        "name": "list",
+        "pairs": [{"prompt": "hello", "replies": [{"model": "a", "text": "x"}, {"model": "b", "text": "y"}]}],
+    },
+    "/api/admin/rate/replies": {"name": "list", "prompt": "hello", "models": ["tuned", "tuned"]},
 }
 """A valid body for each route that takes one."""
 LENGTHS = {
@@ -60,6 +74,7 @@ LENGTHS = {
     "/v1/responses": "max_output_tokens",
     "/v1/messages": "max_tokens",
     "/api/replies": "max_tokens",
+    "/api/admin/rate/replies": "max_tokens",
 }
 """The field that bounds the length of a reply, and so the time of a test."""
 BOUNDED = settings(

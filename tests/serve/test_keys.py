@@ -38,12 +38,15 @@ NEEDED: dict[Role, set[str]] = {
         "/api/diagnose/samples/1/categories/1/detector", "/api/diagnose/notes", "/api/diagnose/notes/1",
         "/api/diagnose/groups", "/api/diagnose/categories", "/api/diagnose/categories/1", "/api/diagnose/cases",
         "/api/watch", "/api/watch/replies", "/api/watch/reply", "/api/watch/drift", "/api/watch/trials", "/api/flags",
+        "/api/rate", "/api/rate/take", "/api/rate/compare", "/api/rate/write", "/api/rate/check", "/api/rate/skip",
+        "/api/rate/undo", "/api/rate/summary", "/api/rate/results",
     },
     "admin": {
         "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
         "/api/admin/acts", "/api/admin/jobs", "/api/admin/jobs/1/stop",
         "/api/admin/runs/1/stop", "/api/admin/runs/1/resume",
         "/api/admin/aliases/1/rollback",
+        "/api/admin/rate/guidelines", "/api/admin/rate/prompts", "/api/admin/rate/pairs", "/api/admin/rate/replies",
     },
 }  # fmt: skip
 """Every route that is not open to everybody, with the role that it needs; a new route must be added here."""

@@ -12,11 +12,14 @@ from sayso.feedback.tables import (
     cases,
     categories,
     flags,
+    guidelines,
     messages,
     minutes,
     notes,
+    queue,
     ratings,
     readings,
+    reviews,
     samples,
     signals,
     triage,
@@ -24,7 +27,7 @@ from sayso.feedback.tables import (
 
 WATCHED = (
     *(messages, ratings, signals, flags, triage, cases, candidates, canary, aliases, minutes),
-    *(samples, readings, notes),
+    *(samples, readings, notes, queue, reviews, guidelines),
 )
 
 

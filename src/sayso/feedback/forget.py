@@ -21,11 +21,14 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    guidelines,
     measures,
     messages,
     notes,
+    queue,
     ratings,
     readings,
+    reviews,
     sampled,
     samples,
     signals,
@@ -45,8 +48,14 @@ class Forgotten:
 
 
 def forget_user(store: Store, user: str, *, only_count: bool = False) -> Forgotten:
-    """Remove a user's conversations, ratings and notes; what else they did for others stays without their name."""
-    return _forget(store, conversations.c.user == user, user, only_count)
+    """Remove a user's conversations, ratings, notes and reviews, and replies that they wrote with their prompts.
+
+    What else they did for others, such as guidelines and marks of flags, stays without their name.
+    """
+    written = sql.select(messages.c.conversation_id).join(reviews, reviews.c.message_id == messages.c.id)
+    written = written.where(reviews.c.annotator == user, reviews.c.act == "write")
+    which = (conversations.c.user == user) | conversations.c.id.in_(written)
+    return _forget(store, which, user, only_count)
 
 
 def forget_conversation(store: Store, conversation_id: int, *, only_count: bool = False) -> Forgotten:
@@ -77,7 +86,10 @@ def _forget(store: Store, which: sql.ColumnElement[bool], user: str | None, only
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             for table in (ratings, notes, canary, answers, conversations):  # the others go with these
                 connection.execute(table.delete().where(owned[table]))
-            for table in (triage, notes, readings, samples, categories):
+            connection.execute(
+                reviews.delete().where(_by(user, reviews.c.annotator))
+            )  # last: they tell who wrote a reply
+            for table in (triage, notes, readings, samples, categories, guidelines):
                 connection.execute(table.update().where(_by(user, table.c.annotator)).values(annotator=None))
     if store.engine.dialect.name == "sqlite" and not only_count:
         with closing(store.engine.raw_connection()) as raw:  # the log of writes has the old pages
@@ -94,6 +106,7 @@ def _owned(talks: sql.Select[Any], said: sql.Select[Any], user: str | None) -> d
     """Return, by table, the condition of the rows that go with some conversations, or with what a user said."""
     flagged = _flagged(said)
     seen = canary.c.conversation.in_(_named(talks).union(_tried(said)))
+    queued = sql.select(queue.c.id).where(queue.c.conversation_id.in_(talks))
     by_message = (generations, measures, candidates, signals, flags, sampled, readings)
     return {
         conversations: conversations.c.id.in_(talks),
@@ -101,6 +114,8 @@ def _owned(talks: sql.Select[Any], said: sql.Select[Any], user: str | None) -> d
         turns: turns.c.conversation_id.in_(talks),
         ratings: ratings.c.message_id.in_(said) | _by(user, ratings.c.annotator),
         notes: notes.c.message_id.in_(said) | _noted(user),
+        queue: queue.c.conversation_id.in_(talks),
+        reviews: reviews.c.queue_id.in_(queued) | _by(user, reviews.c.annotator),
         **{table: table.c.message_id.in_(said) for table in by_message},
         triage: triage.c.flag_id.in_(flagged),
         cases: _case_of(said),

@@ -43,7 +43,7 @@ class Generations:
     def record(self, replies: Sequence[RecordedReply]) -> list[int]:
         """Store replies, all or none; return their ids, by which they can be rated."""
         with self._engine.execution_options(writes=True).begin() as connection:
-            return [_record(connection, reply) for reply in replies]
+            return [record_reply(connection, reply) for reply in replies]
 
     def find(self, made: Generation, trace: Trace) -> int | None:
         """Return the id of a reply if it is stored.
@@ -69,7 +69,8 @@ class Generations:
             return connection.scalar(query)
 
 
-def _record(connection: sql.Connection, reply: RecordedReply) -> int:
+def record_reply(connection: sql.Connection, reply: RecordedReply) -> int:
+    """Store a reply within a transaction; return its id."""
     talk = reply.conversation
     if isinstance(talk, str):
         talk = _conversation(connection, talk, reply)

@@ -28,10 +28,11 @@ Row = dict[str, Any]
 _AT_ONCE = 500  # rows of one insertion
 _ORDER = {table.name: place for place, table in enumerate(TABLES)}
 _OWNERS = {
-    **dict.fromkeys(("turns", "messages"), "conversation_id"),
+    **dict.fromkeys(("turns", "messages", "queue"), "conversation_id"),
     **dict.fromkeys(("generations", "candidates", "ratings", "signals", "flags", "notes"), "message_id"),
     **dict.fromkeys(("sampled", "readings"), "sample_id"),
     "triage": "flag_id",
+    "reviews": "queue_id",
     "canary": "assignment_id",
 }
 """The column that names the row to which a row belongs: what belongs to a new row is new."""
@@ -44,6 +45,8 @@ _KEYS = {
     "sampled": ("sample_id", "message_id"),
     "readings": ("sample_id", "message_id"),
     "categories": ("name",),
+    "queue": ("conversation_id", "prompt_id", "first_id", "second_id"),
+    "reviews": ("queue_id", "act", "annotator"),
 }
 """The columns by which a row is known, if these are not all but its number."""
 

@@ -17,6 +17,7 @@ from sayso.feedback.tables import (
     conversations,
     flags,
     generations,
+    guidelines,
     keys,
     measures,
     messages,
@@ -25,8 +26,10 @@ from sayso.feedback.tables import (
     minutes,
     notes,
     now,
+    queue,
     ratings,
     readings,
+    reviews,
     sampled,
     samples,
     scans,
@@ -94,6 +97,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("scans", lambda connection: scans.create(connection, checkfirst=True)),
     ("samples, notes, categories", _add_samples),
     ("measures, minutes", lambda connection: metadata.create_all(connection, tables=[measures, minutes])),
+    ("the queue of reviews", lambda connection: metadata.create_all(connection, tables=[queue, reviews, guidelines])),
 )
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 

@@ -138,13 +138,62 @@ ratings = sql.Table(
     _message(nullable=False, index=True),
     sql.Column("kind", sql.String(16), nullable=False),  # thumb, rating, edit, choice, tag, comment
     sql.Column("value", sql.Integer, nullable=False),
-    sql.Column("text", sql.Text),  # edit: the corrected reply; tag: its name
+    sql.Column("text", sql.Text),  # edit: the corrected reply; tag: its name; choice: its reasons, one per line
     sql.Column("rejected_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),  # choice: the other reply
     sql.Column("comment", sql.Text),
     sql.Column("position", sql.String(8)),  # choice: side of the chosen reply, left or right
     sql.Column("annotator", sql.Text),  # who or what rated
     sql.Column("source", sql.String(16), nullable=False, server_default="person"),  # person, model, program
     sql.Column("confidence", sql.Float),  # from 0 to 1
+    _created(),
+    sqlite_autoincrement=True,
+)
+# What people are asked to do on the screen Rate: compare two replies, or write one to a prompt. Rows never change.
+queue = sql.Table(
+    "queue",
+    metadata,
+    _id(),
+    sql.Column("kind", sql.String(8), nullable=False),  # pair, write
+    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    sql.Column("prompt_id", sql.ForeignKey("turns.id", ondelete="CASCADE"), index=True),  # write: its last turn
+    sql.Column("first_id", sql.ForeignKey("messages.id", ondelete="CASCADE")),  # pair: its replies
+    sql.Column("second_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),
+    sql.Column("origin", sql.Text, nullable=False, index=True),  # regenerated, shown, shadow, or the name of a list
+    _created(),
+    sql.UniqueConstraint("first_id", "second_id", name="queue_once"),
+    sqlite_autoincrement=True,
+)
+# Who works on an item of the queue, and what came of it. A row changes until it is done. The verdict of a comparison is
+# also a choice in `ratings`, that of a check a thumb or an edit; undoing it deletes that row.
+reviews = sql.Table(
+    "reviews",
+    metadata,
+    _id(),
+    sql.Column("queue_id", sql.ForeignKey("queue.id", ondelete="CASCADE"), nullable=False),
+    sql.Column("act", sql.String(8), nullable=False),  # compare, write, check
+    sql.Column("annotator", sql.Text, nullable=False, index=True),
+    sql.Column("state", sql.String(8), nullable=False),  # held, done, skipped
+    sql.Column("at", sql.String(32), nullable=False),  # held: until when nobody else gets the item; else when it ended
+    sql.Column("left_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),  # compare: shown on the left
+    sql.Column("message_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), index=True),  # write, check: the reply
+    sql.Column("rating_id", sql.ForeignKey("ratings.id", ondelete="SET NULL"), index=True),
+    # compare: 1 the first is better, 0 a tie, -1 the second; check: 1 accepted, 0 corrected, -1 rejected
+    sql.Column("value", sql.Integer),
+    _created(),
+    sql.UniqueConstraint("queue_id", "act", "annotator", name="reviews_once"),
+    sql.Index("reviews_by_state", "act", "state", "queue_id", "value"),
+    sqlite_autoincrement=True,
+)
+# How to rate, as an admin wrote it, and what the screen offers. Append-only: the latest row counts.
+guidelines = sql.Table(
+    "guidelines",
+    metadata,
+    _id(),
+    sql.Column("text", sql.Text, nullable=False),  # Markdown
+    sql.Column("reviews", sql.Integer, nullable=False),  # comparisons that each pair needs
+    sql.Column("reasons", sql.JSON, nullable=False),  # for a choice
+    sql.Column("tags", sql.JSON, nullable=False),  # of a reply
+    sql.Column("annotator", sql.Text),  # who wrote it
     _created(),
     sqlite_autoincrement=True,
 )

@@ -47,6 +47,8 @@ from sayso.serve.responses import response_routes
 from sayso.serve.scoring import scoring_routes
 from sayso.serve.screens.diagnose import diagnose_routes
 from sayso.serve.screens.models import model_routes
+from sayso.serve.screens.rate import rate_routes
+from sayso.serve.screens.rate_setup import rate_setup_routes
 from sayso.serve.screens.runs import LifeRecords, run_routes
 from sayso.serve.screens.triage import triage_routes
 from sayso.serve.screens.watch import watch_routes
@@ -127,6 +129,8 @@ def make_app(
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store, models),
+        rate_routes(store, models),
+        rate_setup_routes(store, models),
         run_routes(records),
         model_routes(records, store),
         diagnose_routes(store),

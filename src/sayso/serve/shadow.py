@@ -6,9 +6,8 @@ Whatever goes wrong with it is logged and changes nothing else.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,14 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from sayso.feedback.aliases import Assignment
 from sayso.feedback.candidates import Candidates
 from sayso.feedback.generations import Generations, RecordedReply
-from sayso.feedback.store import Generation, Store
-from sayso.reply.reasoning import with_marker
+from sayso.feedback.store import Store
 from sayso.sample.sampling import Sampling
+from sayso.serve.answering import answer
 from sayso.serve.canary_metrics import ShadowMetrics
-from sayso.serve.recording import Asker, trace_of
 from sayso.serve.served_model import ServedModel
-from sayso.serve.terms import ReplyTerms
-from sayso.token.reasoning import reasoning_of
 
 _log = logging.getLogger(__name__)
 WAITING = 100  # replies that wait for their shadow; further ones have none
@@ -102,35 +98,7 @@ class Shadow:
 
     async def _answer(self, shown: ShownReply) -> None:
         """Answer with the same settings and seed, and store both replies as a set."""
-        served, started = self.served, time.perf_counter()
-        breakers = served.reader.breakers() if shown.sampling.dry_multiplier else ()  # ids of its own tokenizer
-        sampling = replace(shown.sampling, dry_breakers=breakers)
-        prompt, _ = await run_in_threadpool(served.fit, list(shown.prompt), sampling.max_tokens)
-        ids = await run_in_threadpool(served.chat_ids, prompt)
-        reasoning = reasoning_of(served.replier.tokenizer, ids)
-        job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
-        try:
-            pieces = [piece async for piece in job]
-        finally:
-            served.worker.stop(job)
-        [choice] = job.choices
-        finish = pieces[-1].finish if pieces[-1].finish in ("stop", "length") else "stopped"
-        made = Generation(
-            served.name,
-            served.fingerprint,
-            asdict(sampling),
-            finish,
-            len(ids),
-            pieces[-1].tokens,
-            time.perf_counter() - started,
-        )
-        reply = RecordedReply(
-            conversation=shown.conversation,
-            prompt=prompt,
-            content=with_marker("".join(piece.text for piece in pieces), reasoning),
-            generation=made,
-            trace=trace_of(choice, Asker("shadow"), served.template),
-        )
+        reply = await answer(self.served, shown.conversation, shown.prompt, shown.sampling, "shadow")
         await run_in_threadpool(self._store, shown, reply)
 
     def _store(self, shown: ShownReply, reply: RecordedReply) -> None:

@@ -21,5 +21,5 @@ export function bars({ caption, rows, most = null, text = number }) {
     return make("tr", {}, make("th", { scope: "row" }, href ? make("a", { href }, name) : name), make("td", { class: "wide-cell" }, bar),
       make("td", { class: "number" }, text(value), make("span", { class: "quiet" }, interval)), make("td", { class: "quiet" }, note ?? ""));
   };
-  return make("div", { class: "scroller" }, make("table", { class: "bars" }, make("caption", { class: "unseen" }, caption), make("tbody", {}, rows.map(line))));
+  return make("div", { class: "scroller", tabIndex: 0, role: "group", "aria-label": caption }, make("table", { class: "bars" }, make("caption", { class: "unseen" }, caption), make("tbody", {}, rows.map(line))));
 }

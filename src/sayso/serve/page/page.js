@@ -12,6 +12,7 @@ import { Refused } from "./server.js";
 // The screens in the order of the list: name in the address, title, icon.
 const SCREENS = [
   ["chat", "Chat", "chat"],
+  ["rate", "Rate", "rate"],
   ["watch", "Watch", "watch"],
   ["diagnose", "Diagnose", "diagnose"],
   ["runs", "Runs", "runs"],
