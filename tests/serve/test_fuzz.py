@@ -45,6 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/stop": {"generation": "x"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
+    "/api/versions": {"message_id": 1},
     "/api/diagnose/samples": {"size": 5, "seed": 1},
     "/api/diagnose/samples/{sample_id}/readings": {"position": 1},
     "/api/diagnose/notes": {"message_id": 2, "text": "rude"},

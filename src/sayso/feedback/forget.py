@@ -86,9 +86,8 @@ def _forget(store: Store, which: sql.ColumnElement[bool], user: str | None, only
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             for table in (ratings, notes, canary, answers, conversations):  # the others go with these
                 connection.execute(table.delete().where(owned[table]))
-            connection.execute(
-                reviews.delete().where(_by(user, reviews.c.annotator))
-            )  # last: they tell who wrote a reply
+            # After the conversations, since reviews tell who wrote a reply.
+            connection.execute(reviews.delete().where(_by(user, reviews.c.annotator)))
             for table in (triage, notes, readings, samples, categories, guidelines):
                 connection.execute(table.update().where(_by(user, table.c.annotator)).values(annotator=None))
     if store.engine.dialect.name == "sqlite" and not only_count:
