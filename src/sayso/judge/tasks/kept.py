@@ -31,6 +31,11 @@ class Answer:
     text: str = ""
     """The answer, if it was generated."""
 
+    @property
+    def unit(self) -> str:
+        """What is sampled independently: its cluster, or the item itself."""
+        return self.cluster or self.item
+
 
 class Memory(Protocol):
     """Answers of one model to one task that outlast the process."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.clusters import mean_of_items
 from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
 from sayso.judge.tasks.item import NumberedItem, has_equal_options
 from sayso.judge.tasks.kept import Answer
@@ -85,10 +85,7 @@ def _mean(answers: Sequence[Answer], values: Sequence[float], high: float = 1.0)
 
     All scores are from 0 to 1 but bits per byte, which have no upper end.
     """
-    clusters = [answer.cluster or answer.item for answer in answers]
-    if len({*clusters}) < len(clusters):
-        return clustered(values, clusters, 0.0, high)
-    return estimate(values, 0.0, high)
+    return mean_of_items(values, [answer.unit for answer in answers], 0.0, high)
 
 
 def blimp_mean(results: Sequence[TaskResult]) -> Estimate:
