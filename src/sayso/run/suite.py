@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import require
-from sayso.base.files import read_object, sha256, write_json
+from sayso.base.files import sha256, write_json
 from sayso.base.life import Life, name_from
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
@@ -30,14 +30,13 @@ from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_o
 from sayso.judge.tasks.suites import BLIMP, CORE
 from sayso.judge.tasks.task import GENERATED, chosen
 from sayso.reply.conversation import Replier
+from sayso.run.earlier import with_earlier
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 if TYPE_CHECKING:
     from sayso.feedback.store import Store
-
-_MEANS = ("blimp", "core", "core_older")
 
 
 @dataclass(frozen=True)
@@ -148,23 +147,6 @@ def _means(name: str, results: Sequence[TaskResult]) -> dict[str, Any]:
     if name == "core":
         return {"core": core_mean(results).as_dict(), "core_older": core_mean(results, older=True).as_dict()}
     return {}
-
-
-def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores with those of the tasks that were not asked this time, if they are of the same model.
-
-    A mean is always over all tasks of the record: if others were asked before, it is the earlier one or left out.
-    """
-    earlier = read_object(path, "tasks") if path.exists() else {}
-    if any(earlier.get(name) != scores[name] for name in ("fingerprint", "limit")):
-        return scores
-    tasks = {**earlier["tasks"], **scores["tasks"]}
-    found = {**scores, "tasks": tasks}
-    if len(tasks) > len(scores["tasks"]):
-        known = earlier if len(tasks) == len(earlier["tasks"]) else {}
-        found = {name: value for name, value in found.items() if name not in _MEANS}
-        found |= {name: known[name] for name in _MEANS if name in known}
-    return found
 
 
 def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:
