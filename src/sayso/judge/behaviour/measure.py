@@ -1,6 +1,6 @@
 """Measure how a model behaves: ask, keep every reply, and judge it by a program.
 
-Takes a responder and what to ask; returns a `TaskResult` for each behavior; a higher main score is better.
+Takes a responder and what to ask; returns a `TaskResult` for each behaviour; a higher main score is better.
 """
 
 import math
