@@ -450,7 +450,9 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     assert "own.json', which had --limit 4." in capsys.readouterr().out.replace("\n", " ")
     (tmp_path / "hours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
     assert run([*words, "--tasks", "other"]) == 0
-    assert "replaces the earlier result of other, which was asked on items of" in capsys.readouterr().out.replace("\n", " ")
+    assert "replaces the earlier result of other, which was asked on items of" in capsys.readouterr().out.replace(
+        "\n", " "
+    )
     for wrong in (["--suite", "own"], ["--suite", "small", "--data", str(tmp_path)]):
         assert run([*tuned, *wrong]) == 2
     assert run([*words, "--tasks", "hour"]) == 2

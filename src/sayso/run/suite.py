@@ -26,6 +26,7 @@ from sayso.judge.tasks.answer import answer_items
 from sayso.judge.tasks.asked import Asked, AskedSuite
 from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
+from sayso.judge.tasks.item import has_equal_options
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import BLIMP, CORE
 from sayso.judge.tasks.task import GENERATED, chosen
@@ -197,11 +198,22 @@ def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
     """Return a sentence for each thing that limits how the results can be read."""
     why = f"their files are not below '{asked.data}'" if asked.data else "the hub has no data set in their form"
     notes = [f"Left out, because {why}: {', '.join(asked.missing)}."] * bool(asked.missing)
-    for words, count in (
-        ("had a context that was too long and lost its beginning", sum(found.cut for found in results)),
-        ("have a token across the border between context and continuation", sum(found.merged for found in results)),
-        ("have two options with the same text", sum(found.equal for found in results)),
-    ):
-        if count:
-            notes.append(f"{count:,} items {words}.")
+    cut, merged = sum(found.cut for found in results), sum(found.merged for found in results)
+    if cut:
+        notes.append(f"{_counted(cut)} had a context that was too long and lost its beginning.")
+    if merged:
+        have = "has" if merged == 1 else "have"
+        notes.append(f"{_counted(merged)} {have} a token across the border between context and continuation.")
+    notes += [_equal(one, found.equal) for one, found in zip(asked.tasks, results, strict=True) if found.equal]
     return notes
+
+
+def _equal(one: Asked, count: int) -> str:
+    """Return a sentence on the items of a task with equal options."""
+    have = "has" if count == 1 else "have"
+    first = next(item.name for item in one.items() if has_equal_options(item.item))
+    return f"{one.task.name}: {_counted(count)} {have} two options with the same text, such as {first} of {one.source}."
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} item{'s' * (count != 1)}"
