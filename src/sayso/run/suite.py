@@ -204,7 +204,8 @@ def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
     if merged:
         have = "has" if merged == 1 else "have"
         notes.append(f"{_counted(merged)} {have} a token across the border between context and continuation.")
-    notes += [_equal(one, found.equal) for one, found in zip(asked.tasks, results, strict=True) if found.equal]
+    tasks = {one.task.name: one for one in asked.tasks}
+    notes += [_equal(tasks[found.task.name], found.equal) for found in results if found.equal]
     return notes
 
 

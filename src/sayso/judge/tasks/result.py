@@ -100,7 +100,7 @@ def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate
     """Return the mean of the centered scores, with the error that the choice of items causes."""
     parts = []
     for found in results:
-        scale, main = 1 - found.task.chance(older=older), found.main
-        value = found.centered(older=older)
-        parts.append(Estimate(value, main.se / scale, main.n, value - math.inf, value + math.inf))
+        guess, main = found.task.chance(older=older), found.main
+        mean, low, high = ((end - guess) / (1 - guess) for end in (main.mean, main.low, main.high))
+        parts.append(Estimate(mean, main.se / (1 - guess), main.n, low, high))
     return mean_of(parts)
