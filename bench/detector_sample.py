@@ -1,4 +1,4 @@
-"""A labelled sample of replies for each detector: made by a program, with hand-written hard ones on both sides.
+"""A labeled sample of replies for each detector: made by a program, with hand-written hard ones on both sides.
 
 Pure functions of a seed. Material is the small world's test split, corrupted where a reply must be wrong; the cases of
 `detector_cases` were written by hand to mislead a detector.
@@ -22,7 +22,7 @@ EACH = 120  # generated replies of each label
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """A reply, and whether the detector should find something in it."""
 
     reply: Reply
@@ -31,14 +31,14 @@ class Labelled:
     """Whether it was written by hand to be difficult."""
 
 
-def sample(name: str, each: int = EACH, seed: int = 0) -> list[Labelled]:
+def sample(name: str, each: int = EACH, seed: int = 0) -> list[Labeled]:
     """Return the sample of the detector with this name: generated replies of both labels, then hand-written ones."""
     drawn = random.Random(f"{name} {seed}")
     found = []
     for wrong, make in zip((True, False), _GENERATED[name], strict=True):
         replies = make(drawn)
-        found += [Labelled(next(replies), wrong, False) for _ in range(each)]
-    return found + [Labelled(reply, wrong, True) for reply, wrong in cases.HARD[name]]
+        found += [Labeled(next(replies), wrong, False) for _ in range(each)]
+    return found + [Labeled(reply, wrong, True) for reply, wrong in cases.HARD[name]]
 
 
 def _tasks(drawn: random.Random, families: tuple[str, ...] = tuple(world.STORY_FAMILIES)) -> Iterator[Reply]:

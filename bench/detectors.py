@@ -1,4 +1,4 @@
-"""Precision and recall of each detector of misbehaviour on a labelled sample, with Wilson's intervals.
+"""Precision and recall of each detector of misbehaviour on a labeled sample, with Wilson's intervals.
 
     python -m bench.detectors [DATA]     # DATA has XSTest (xstest*.csv) and self_dialogues.jsonl below it
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.detector_cases import REFUSALS
-from bench.detector_sample import EACH, Labelled, sample
+from bench.detector_sample import EACH, Labeled, sample
 from bench.harness import parser, result, say, sized
 from sayso.base.jsonl import read_jsonl
 from sayso.feedback.detectors.builtin import DETECTORS
@@ -49,13 +49,13 @@ def main() -> None:
     result("detectors", "smallest precision or recall", least, 0.5, detectors=details, people=people)
 
 
-def refused(data: Path) -> list[Labelled]:
+def refused(data: Path) -> list[Labeled]:
     """Return every second prompt of XSTest with a refusal, which is wrong if the prompt is safe."""
     file = contrasts_file(data)
     assert file, f"no file xstest*.csv or xstest*.jsonl is below '{data}'"
     asked = [(one.safe, [{"role": "user", "content": one.prompt}]) for one in read_contrasts(file)[1::2]]
     return [
-        Labelled(Reply(REFUSALS[number % len(REFUSALS)], prompt), safe, False)
+        Labeled(Reply(REFUSALS[number % len(REFUSALS)], prompt), safe, False)
         for number, (safe, prompt) in enumerate(asked)
     ]
 
@@ -75,9 +75,9 @@ def flagged(detector: Detector, data: Path) -> Estimate:
     return estimate(found)
 
 
-def measured(detector: Detector, labelled: Sequence[Labelled]) -> dict[str, Estimate]:
+def measured(detector: Detector, labeled: Sequence[Labeled]) -> dict[str, Estimate]:
     """Return precision and recall, also on hand-written replies alone, and the false alarms among right replies."""
-    told = [(one, detector.found(one.reply) is not None) for one in labelled]
+    told = [(one, detector.found(one.reply) is not None) for one in labeled]
 
     def rate(values: list[Any]) -> Estimate:
         return estimate([float(value) for value in values])

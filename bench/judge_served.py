@@ -58,7 +58,7 @@ def main() -> None:
             ways: dict[str, tuple[Score, Score]] = {
                 "ours": (scorer.score, theirs),
                 "local-completions": (client(folder, address, scorer.begin), theirs),
-                "our client": (EndpointScorer(Endpoint(address, NAME)).score, theirs),
+                "our client": (lambda groups: [*EndpointScorer(Endpoint(address, NAME)).score(groups)], theirs),
             }
             rows = {
                 task: {way: compared(*pair, groups) for way, pair in ways.items()} for task, groups in tasks.items()

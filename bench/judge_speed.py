@@ -3,18 +3,20 @@
     python -m bench.judge_speed [DATA]     # a folder with arc_easy.jsonl and hellaswag_val_full.txt.bz2 below it
 
 SmolLM2-135M-Instruct, float32. Both get the same pairs of context and continuation; the harness has the batch size that
-was fastest for it in a first round. Rounds alternate, and all choices must agree.
+was fastest for it in a first round. Rounds alternate, and all choices must agree. `ours` and `peer` are means over the
+tasks; `together` is over all questions. On a machine that is busy with other work, use --cpu-time.
 """
 
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.harness import parser, result, say, sized, turns
+from bench.harness import parser, result, rounded, say, sized, turns
 from bench.judge_agree import Groups, invented, public
 from bench.smollm2 import smollm2
 from sayso.judge.likelihood.continuations import ContinuationScore, ModelScorer
@@ -31,31 +33,38 @@ def main() -> None:
     arguments = parser("judge_speed", __doc__)
     arguments.add_argument("data", nargs="?", type=Path)
     arguments.add_argument("--items", type=int, default=ITEMS, help=f"questions of each task ({ITEMS})")
+    arguments.add_argument("--cpu-time", action="store_true", help="count the CPU time of one thread, not of two")
     given = arguments.parse_args()
-    torch.set_num_threads(sized(2, 1))
+    torch.set_num_threads(1 if given.cpu_time else sized(2, 1))
+    clock = time.process_time if given.cpu_time else time.perf_counter
     model, tokenizer = smollm2()
     tasks = public(given.data, given.items, TASKS) if given.data else {"words": invented(given.items)}
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder) / "model", {"stage": "base"})
         rows = {
-            name: raced(ModelScorer(model, tokenizer), Path(folder) / "model", part) for name, part in tasks.items()
+            name: raced(ModelScorer(model, tokenizer), Path(folder) / "model", part, clock)
+            for name, part in tasks.items()
         }
     ours, peer = (sum(row[side] for row in rows.values()) / len(rows) for side in ("ours", "lm-eval"))
-    result("judge_speed", "questions a second", ours, peer, items=given.items, tasks=rows)
+    together = {side: len(rows) / sum(1 / row[side] for row in rows.values()) for side in ("ours", "lm-eval")}
+    result(
+        "judge_speed", "questions a second", ours, peer, items=given.items, tasks=rows, together=rounded(together),
+        clock="CPU time of one thread" if given.cpu_time else "two threads",
+    )  # fmt: skip
 
 
-def raced(scorer: ModelScorer, folder: Path, groups: Groups) -> dict[str, Any]:
+def raced(scorer: ModelScorer, folder: Path, groups: Groups, clock: Callable[[], float]) -> dict[str, Any]:
     """Return both speeds, the harness' batch size, and how far the scores are apart."""
     few = groups[: max(1, len(groups) // 10)]
-    batch = max(BATCHES, key=lambda size: _speed(lambda: harness(folder, size, scorer.begin)(few), len(few)))
+    batch = max(BATCHES, key=lambda size: _speed(lambda: harness(folder, size, scorer.begin)(few), len(few), clock))
     asked = harness(folder, batch, scorer.begin)
     found: dict[str, list[list[ContinuationScore]]] = {}
 
     def ours() -> float:
-        return _speed(lambda: found.update(ours=scorer.score(groups)), len(groups))
+        return _speed(lambda: found.update(ours=scorer.score(groups)), len(groups), clock)
 
     def theirs() -> float:
-        return _speed(lambda: found.update(theirs=asked(groups)), len(groups))
+        return _speed(lambda: found.update(theirs=asked(groups)), len(groups), clock)
 
     speeds = turns({"ours": ours, "lm-eval": theirs}, rounds=ROUNDS, label=f"{len(groups)} questions")
     pairs = [
@@ -76,10 +85,10 @@ def raced(scorer: ModelScorer, folder: Path, groups: Groups) -> dict[str, Any]:
     return row
 
 
-def _speed(work: Any, items: int) -> float:
-    began = time.perf_counter()
+def _speed(work: Any, items: int, clock: Callable[[], float]) -> float:
+    began = clock()
     work()
-    return items / (time.perf_counter() - began)
+    return items / (clock() - began)
 
 
 def harness(folder: Path, batch: int, begin: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Detectors of misbehaviour: what each finds on the labelled sample, and detectors of a user's own."""
+"""Detectors of misbehaviour: what each finds on the labeled sample, and detectors of a user's own."""
 
 import importlib
 from copy import deepcopy
@@ -36,7 +36,7 @@ LEAST = {
 
 @pytest.fixture
 def sample(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The labelled sample of the bench."""
+    """The labeled sample of the bench."""
     monkeypatch.syspath_prepend(ROOT)
     return importlib.import_module("bench.detector_sample").sample
 
@@ -46,16 +46,16 @@ def said(text: str, asked: str = "What is it?", **more: Any) -> Reply:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_precision_and_recall_on_the_labelled_sample(name: str, sample: Any) -> None:
+def test_precision_and_recall_on_the_labeled_sample(name: str, sample: Any) -> None:
     """On another draw of the sample than the documented one; a detector is a pure function."""
-    labelled = sample(name, 60, seed=1)
-    assert sum(one.wrong for one in labelled) >= 60
-    assert sum(not one.wrong for one in labelled) >= 60
-    before = deepcopy(labelled)
-    found = [DETECTORS[name].found(one.reply) is not None for one in labelled]
-    assert labelled == before
-    right = sum(flagged and one.wrong for one, flagged in zip(labelled, found, strict=True))
-    precision, recall = right / sum(found), right / sum(one.wrong for one in labelled)
+    labeled = sample(name, 60, seed=1)
+    assert sum(one.wrong for one in labeled) >= 60
+    assert sum(not one.wrong for one in labeled) >= 60
+    before = deepcopy(labeled)
+    found = [DETECTORS[name].found(one.reply) is not None for one in labeled]
+    assert labeled == before
+    right = sum(flagged and one.wrong for one, flagged in zip(labeled, found, strict=True))
+    precision, recall = right / sum(found), right / sum(one.wrong for one in labeled)
     assert (precision >= LEAST[name][0], recall >= LEAST[name][1]) == (True, True), (precision, recall)
 
 

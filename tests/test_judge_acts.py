@@ -90,7 +90,11 @@ def test_the_result_is_told_in_sentences() -> None:
     first, bias, missing = told(pairwise_scores(judged), "two", "one")
     assert first.startswith("two won 1, tied 1 and lost 0 of 2 against one: a win rate of 0.75")
     assert "changed its verdict with the order in 0.50" in bias
-    assert missing.startswith("1 pairs have no result")
+    assert missing.startswith("1 pair has no result")
+    same = [JudgedPair(ReplyPair("p", "x", "x"), "tie", "tie")]
+    assert told(pairwise_scores(same), "two", "one")[1:] == [
+        "The judge was not asked, because the two replies of every pair are the same."
+    ]
 
 
 @pytest.mark.parametrize(

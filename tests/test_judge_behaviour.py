@@ -14,7 +14,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.feedback.evaluations import KeptAnswers
+from sayso.feedback.evaluations import KeptAnswers, answers_of
 from sayso.feedback.store import Store
 from sayso.judge.answers.language import language
 from sayso.judge.behaviour.doubt import AGAIN, OBJECTION, Checkable, file_questions, world_questions
@@ -22,6 +22,7 @@ from sayso.judge.behaviour.measure import doubts, open_replies, refusals
 from sayso.judge.behaviour.prompts import LANGUAGES, Contrast, contrasts_file, open_questions, read_contrasts
 from sayso.judge.behaviour.refusal import refusal
 from sayso.judge.behaviour.repetition import ends_in_loop, repeated_share, units
+from sayso.judge.statistics.clusters import clustered
 from sayso.judge.statistics.estimate import estimate
 from sayso.judge.statistics.significance import compare_items
 from sayso.judge.tasks.generated import Said
@@ -181,6 +182,32 @@ def test_refusal_rates_are_separate_for_safe_and_unsafe_prompts(tmp_path: Path) 
     store.close()
 
 
+def test_prompts_that_belong_together_are_a_cluster(tmp_path: Path) -> None:
+    """Prompts about one word of XSTest, and open questions of one form: errors are by group, stored and shared."""
+    asked = [Contrast(str(n), f"prompt {n}", True, f"homonyms: {n // 3}") for n in range(12)]
+
+    def reply(talk: Messages) -> Said | None:
+        return Said(REFUSED[0] if int(talk[0]["content"].split()[1]) < 6 else COMPLIED[0], ended=True)
+
+    store = Store(tmp_path / "store.sqlite")
+    (safe,) = refusals(Scripted(reply), asked, KeptAnswers(store, "m", "refusals"))
+    groups = [one.group for one in asked]
+    assert safe.main == clustered([0.0] * 6 + [1.0] * 6, groups, 0, 1)
+    assert safe.main.se > 1.5 * estimate([0] * 6 + [1] * 6).se
+    assert [one.cluster for one in answers_of(store, "m", "refusals").values()] == groups
+    store.close()
+    questions = open_questions()
+    loop = Said("The sea is very big. " * 8, ended=False)
+    good = Said("The weather is nice and the children are playing in the garden.", ended=True)
+    about = "something about"
+    form, spoken = open_replies(Scripted(lambda talk: good if about in talk[0]["content"] else loop), questions)
+    values = [float(about in one.prompt) for one in questions]
+    assert 0 < sum(values) < len(values)
+    assert form.main == clustered(values, [one.group for one in questions], 0, 1)
+    assert len({one.group for one in questions}) == 4 * len(LANGUAGES)
+    assert spoken.scores["en"] == clustered([1.0] * 20, [one.group for one in questions[:20]], 0, 1)
+
+
 def test_right_answers_given_up_are_counted_against_asking_again(tmp_path: Path) -> None:
     """Ten questions with a letter: which are right at first, when asked again, and after the objection."""
     items = [NumberedItem(Choices(f"Question {n}?", ("yes", "no"), 0), str(n)) for n in range(10)]
@@ -271,14 +298,16 @@ def test_the_form_of_replies_is_measured() -> None:
 
 def test_contrasts_are_read_as_they_are_published(tmp_path: Path) -> None:
     """With labels, or with the types of the first version; as CSV or as JSON Lines."""
-    rows = [{"id": "7", "prompt": 'Where can I "shoot", Sir?', "label": "safe"}, {"prompt": "b", "label": "unsafe"}]
+    shoot = {"id": "7", "prompt": 'Where can I "shoot", Sir?', "label": "safe", "type": "homonyms", "focus": "shoot"}
+    rows = [shoot, {"prompt": "b", "label": "unsafe"}]
     with (tmp_path / "xstest_own.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["id", "prompt", "label"])
+        writer = csv.DictWriter(file, list(shoot))
         writer.writeheader()
         writer.writerows(rows)
-    expected = [Contrast("7", 'Where can I "shoot", Sir?', True), Contrast("1", "b", False)]
+    expected = [Contrast("7", 'Where can I "shoot", Sir?', True, "homonyms: shoot"), Contrast("1", "b", False)]
     assert read_contrasts(tmp_path / "xstest_own.csv") == expected
-    typed = [{"id": 7, "prompt": rows[0]["prompt"], "type": "homonyms"}, {"prompt": "b", "type": "contrast_homonyms"}]
+    first = {"id": 7, "prompt": shoot["prompt"], "type": "homonyms", "focus": "shoot"}
+    typed = [first, {"prompt": "b", "type": "contrast_homonyms"}]
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "XSTest.jsonl").write_text("\ufeff" + "\n\n".join(map(json.dumps, typed)))
     assert read_contrasts(tmp_path / "sub" / "XSTest.jsonl") == expected
@@ -313,6 +342,9 @@ def test_bad_json_of_contrasts_is_refused(line: str, tmp_path: Path) -> None:
 def test_xstest_is_read_whole() -> None:
     found = read_contrasts(contrasts_file(DATA))  # type: ignore[arg-type]
     assert (sum(one.safe for one in found), sum(not one.safe for one in found)) == (250, 200)
+    groups = [{one.group for one in found if one.safe == safe and one.group} for safe in (True, False)]
+    assert [len(one) for one in groups] == [173, 166], "75 prompts about discrimination have no focus"
+    assert sum(not one.group for one in found) == 75
 
 
 def test_a_model_and_its_server_behave_alike(

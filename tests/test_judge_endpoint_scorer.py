@@ -13,9 +13,14 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.cli.main import run
+from sayso.feedback.evaluations import KeptAnswers
+from sayso.feedback.store import Store
 from sayso.judge.endpoint import Endpoint
 from sayso.judge.likelihood.continuations import Continuation, ModelScorer
 from sayso.judge.likelihood.endpoint_scorer import EndpointScorer
+from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.item import Completion, NumberedItem
+from sayso.judge.tasks.task import Task
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.token.train import train
@@ -47,7 +52,7 @@ def url(
 
 
 def test_scores_through_our_server_equal_those_here(url: str, model: Transformer) -> None:
-    here, there = ModelScorer(model, TOKENIZER).score(GROUPS), EndpointScorer(Endpoint(url, "tuned")).score(GROUPS)
+    here, there = (one.score(GROUPS) for one in (ModelScorer(model, TOKENIZER), EndpointScorer(Endpoint(url, "tuned"))))
     for group, other in zip(here, there, strict=True):
         for one, two in zip(group, other, strict=True):
             assert two.logprob == pytest.approx(one.logprob, abs=1e-3)
@@ -116,7 +121,7 @@ def scored(answer: Callable[[dict[str, Any]], object], group: list[Continuation]
     """Return the scores of a group by a scripted server."""
     server = Scripted(answer)
     try:
-        return server.scorer.score([group])[0]
+        return next(server.scorer.score([group]))
     finally:
         server.close()
 
@@ -163,3 +168,28 @@ def test_choices_are_ordered_by_their_index() -> None:
 def test_a_server_without_an_echo_is_refused(reply: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"{said}; a suite needs /completions with echo and logprobs"):
         scored(lambda _: reply, [Continuation("a", "bcd")])
+
+
+def test_a_server_that_fails_half_way_loses_no_answer(tmp_path: Path) -> None:
+    """The items before the failure are not asked again."""
+    asked: list[str] = []
+
+    def answer(body: dict[str, Any]) -> object:
+        asked.append(body["prompt"][0])
+        return {} if len(asked) == 4 else {"choices": [choice([None, -1.0], [0, 1], [0, -1.0])]}
+
+    items = [NumberedItem(Completion(letter, "z"), letter) for letter in "abcdef"]
+    task, store, server = Task("t", "f", metric="exact"), Store(tmp_path / "store.sqlite"), Scripted(answer)
+    scorer = EndpointScorer(server.scorer.endpoint, at_once=1)
+    try:
+        with pytest.raises(UserError, match="returned 0 of 1 choices"):
+            answer_items(scorer, task, items, range(6), KeptAnswers(store, "m", "t"))
+        assert asked[:4] == ["a z", "b z", "c z", "d z"]
+        del asked[:]
+        asked += ["", "", "", "", ""]  # it has recovered
+        answers = answer_items(scorer, task, items, range(6), KeptAnswers(store, "m", "t"))
+    finally:
+        server.close()
+        store.close()
+    assert [one.logprobs for one in answers] == [(-1.0,)] * 6
+    assert not {"a z", "b z", "c z"} & {*asked}

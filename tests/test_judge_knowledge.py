@@ -321,15 +321,9 @@ def test_the_suite_writes_figures_a_drawing_and_the_report_shows_them(life: Life
     assert "<svg" in path.with_suffix(".svg").read_text()
     first, *rows = read_jsonl(path.with_suffix(".jsonl"))
     assert len(rows) == sum(part["items"] for part in scores["tasks"].values())
-    asked_before = [row["reply"] for row in rows]
-    path.with_suffix(".jsonl").write_text("")
     write_jsonl(path.with_suffix(".jsonl"), [first, *({**row, "reply": "kept"} for row in rows)])
     assert run(words) == 0
     assert all(row["reply"] == "kept" for row in list(read_jsonl(path.with_suffix(".jsonl")))[1:])
-    assert run([*words, "--seed", "1"]) == 0
-    assert "kept" not in [row["reply"] for row in list(read_jsonl(path.with_suffix(".jsonl")))[1:]]
-    assert run(words) == 0
-    assert [row["reply"] for row in list(read_jsonl(path.with_suffix(".jsonl")))[1:]] == asked_before
     assert run(["evaluate", "base", *at, "--suite", "knowledge", "--n", "2", "--samples", "2", "--device", "cpu"]) == 0
     assert read_json(life.run("evaluate-base") / "knowledge.json")["asked"]["chat"] is False
     assert run(["report", *at]) == 0
@@ -337,6 +331,39 @@ def test_the_suite_writes_figures_a_drawing_and_the_report_shows_them(life: Life
     assert "What the models know" in page
     assert read_json(life.root / "report.json")["knowledge"]["tuned"]["groups"]["invented"]["wrong"] <= 1
     assert run(["leaderboard", *at]) == 0
+
+
+def test_results_of_other_questions_are_kept_apart(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """With another seed, and of fewer groups; the first comes back without asking again, and other weights replace."""
+    words = ["evaluate", "tuned", "--life", str(life.root), "--suite", "knowledge", "--n", "3", "--samples", "2"]
+    words += ["--device", "cpu"]
+    path = life.run("evaluate-tuned") / "knowledge.json"
+
+    def replies() -> list[str]:
+        return [row["reply"] for row in list(read_jsonl(path.with_suffix(".jsonl")))[1:]]
+
+    assert run(words) == 0
+    scores = read_json(path)
+    first, *rows = read_jsonl(path.with_suffix(".jsonl"))
+    write_jsonl(path.with_suffix(".jsonl"), [first, *({**row, "reply": "kept"} for row in rows)])
+    assert "kept in" not in capsys.readouterr().out
+    for other in (["--seed", "1"], ["--tasks", "trained", "invented"]):
+        assert run([*words, *other]) == 0
+        assert "kept" not in replies()
+        assert "of other questions, is kept in" in capsys.readouterr().out.replace("\n", " ")
+    assert set(read_json(path)["tasks"]) == {"trained", "invented"}
+    apart = {one.parent.name: read_json(one) for one in path.with_suffix("").glob("*/knowledge.json")}
+    assert scores in apart.values()
+    assert sorted(one["asked"]["seed"] for one in apart.values()) == [0, 1]
+    assert run(words) == 0
+    assert set(replies()) == {"kept"}
+    assert {*read_json(path)["tasks"]} == {*scores["tasks"]}
+    assert len([*path.with_suffix("").glob("*/knowledge.svg")]) == 2
+    model, tokenizer = load_model(life.model("tuned"), "cpu")
+    save_model(model.initialize(torch.Generator().manual_seed(5)), tokenizer, life.model("tuned"), {"stage": "tuned"})
+    capsys.readouterr()
+    assert run([*words, "--seed", "2"]) == 0
+    assert "kept in" not in capsys.readouterr().out
 
 
 def test_a_corrected_fact_is_asked_again(life: Life, tmp_path: Path) -> None:

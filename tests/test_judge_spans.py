@@ -33,6 +33,7 @@ def network(shape: ModelConfig) -> Transformer:
     return model
 
 
+LONG = [3] * 20
 MODELS = {name: network(shape) for name, shape in SHAPES.items()}
 
 
@@ -72,7 +73,7 @@ def test_any_groups_and_batches_have_the_scores_of_single_passes(
     asked = [[Span(context + choice, len(context)) for choice in choices] for context, choices in groups]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(spans._POSITIONS, "cpu", positions)
-        patch.setattr(spans, "_LOGITS", logits)
+        patch.setitem(spans._LOGITS, "cpu", logits)
         check(MODELS[name], asked)
 
 
@@ -101,16 +102,39 @@ def test_a_long_context_loses_its_beginning(length: int, cut: int) -> None:
     assert score.logprob == pytest.approx(alone(MODELS["gpt2"], Span(text, length - 2))[0], abs=1e-4)
 
 
-def test_the_trunk_is_read_once() -> None:
-    """Four choices after a context of 40 tokens cost its positions once, and their own."""
+def positions_read(groups: list[list[Span]]) -> int:
+    """Return the number of positions that a model reads for groups, and check their scores."""
     read: list[int] = []
-    model = network(replace(LLAMA, context=64))
+    model = network(replace(LLAMA, context=128))
+    check(model, groups)
     plain = model.hidden
     model.hidden = lambda ids, **named: read.append(ids.numel()) or plain(ids, **named)  # type: ignore[method-assign]
-    context = [n % 50 for n in range(60)]
-    score_spans(model, [[Span([*context, choice], 60) for choice in range(4)]])
-    score_spans(model, [[Span([*context, choice, 5, 6], 60) for choice in range(4)]])
-    assert read == [60, 60 + 4 * 2]
+    score_spans(model, groups)
+    return sum(read)
+
+
+@pytest.mark.parametrize(
+    ("choices", "positions"),
+    [
+        (4 * [[]], 64),  # of one token each: the position before it is enough
+        ([[5, 6], [7, 8], [9, 10], [11, 12]], 64 + 4 * 2),
+        ([[*LONG, 6], [*LONG, 7], [*LONG, 8], [*LONG, 9]], 64 + 20 + 4),  # all begin alike, so it is of the trunk
+        ([[*LONG, 6], [*LONG, 7], [5, *LONG, 9], [5, *LONG, 10]], 64 + 20 + 21 + 4),  # two and two begin alike
+    ],
+)
+def test_what_the_choices_of_a_question_begin_with_is_read_once(choices: list[list[int]], positions: int) -> None:
+    """Numbers of positions are rounded up to a multiple of 32."""
+    context = [number % 50 for number in range(64)]
+    spans = [Span([*context, *ids, choice], 64) for choice, ids in enumerate(choices)]
+    assert positions_read([spans]) == -(-positions // 32) * 32
+
+
+def test_what_questions_begin_with_is_read_once() -> None:
+    """Two questions share 60 positions of 64, and a third one none, whatever their order."""
+    context = [number % 50 for number in range(60)]
+    same = [[Span([*context, own, 3, 4, 5, choice], 64) for choice in range(3)] for own in (7, 8)]
+    other = [Span([9, *context[:63]], 60)]
+    assert positions_read([same[0], other, same[1]]) == 60 + 2 * 4 + 60
 
 
 def test_a_span_needs_a_token_before_it() -> None:

@@ -38,7 +38,8 @@ from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import CORE, suite
 from sayso.judge.tasks.task import Task, chosen, examples, groups_of
-from sayso.run.suite import Judged, show_suite, with_earlier
+from sayso.run.earlier import with_earlier
+from sayso.run.suite import Judged, show_suite
 from sayso.weights.folder import load_model
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "eval"
@@ -443,8 +444,15 @@ def test_a_life_is_judged_on_tasks_of_ones_own(lived: Life, tmp_path: Path, caps
     assert "hours" in capsys.readouterr().out
     assert run([*words, "--tasks", "other", "--limit", "4"]) == 0
     assert {*json.loads(path.read_text())["tasks"]} == {"hours", "other"}
+    assert "replaces" not in capsys.readouterr().out
     assert run([*words, "--tasks", "other"]) == 0
     assert {*json.loads(path.read_text())["tasks"]} == {"other"}, "another limit is another evaluation"
+    assert "own.json', which had --limit 4." in capsys.readouterr().out.replace("\n", " ")
+    (tmp_path / "hours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
+    assert run([*words, "--tasks", "other"]) == 0
+    assert "replaces the earlier result of other, which was asked on items of" in capsys.readouterr().out.replace(
+        "\n", " "
+    )
     for wrong in (["--suite", "own"], ["--suite", "small", "--data", str(tmp_path)]):
         assert run([*tuned, *wrong]) == 2
     assert run([*words, "--tasks", "hour"]) == 2
@@ -464,13 +472,15 @@ def test_a_mean_is_over_the_tasks_of_the_record(tmp_path: Path) -> None:
     path = tmp_path / "core.json"
 
     def record(mean: float, *tasks: str) -> dict[str, Any]:
-        found = with_earlier(path, {"fingerprint": "m", "limit": 0, "tasks": dict.fromkeys(tasks, mean), "core": mean})
+        results = {name: {"mean": mean} for name in tasks}
+        found = with_earlier(path, {"fingerprint": "m", "limit": 0, "tasks": results, "core": mean})
         write_json(path, found, sealed=True)
         return found
 
     assert record(1, "a", "b")["core"] == 1
-    assert record(2, "a") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1}, "core": 1}
-    assert record(3, "c") == {"fingerprint": "m", "limit": 0, "tasks": {"a": 2, "b": 1, "c": 3}}
+    one, two, three = ({"mean": mean} for mean in (1, 2, 3))
+    assert record(2, "a") == {"fingerprint": "m", "limit": 0, "tasks": {"a": two, "b": one}, "core": 1}
+    assert record(3, "c") == {"fingerprint": "m", "limit": 0, "tasks": {"a": two, "b": one, "c": three}}
     assert record(4, "a", "b", "c")["core"] == 4
 
 

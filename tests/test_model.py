@@ -19,7 +19,7 @@ from sayso.model.linear import ROW_MULTIPLE, Linear, has_onednn, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
-from sayso.model.segments import Segments
+from sayso.model.segments import Segments, Trees
 from sayso.model.shift import TokenShift
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
@@ -97,6 +97,29 @@ def test_packed_documents_do_not_affect_each_other(config: ModelConfig) -> None:
             (alone * target).sum().backward()
     for gradient, weight in zip(gradients, model.parameters(), strict=True):
         torch.testing.assert_close(gradient, weight.grad, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [*SHAPES, replace(SHAPES[0], attention_cap=5.0)])
+def test_texts_that_share_positions_have_the_logits_of_rows_of_their_own(config: ModelConfig) -> None:
+    """Two trees of a trunk and two branches share a beginning; a third text shares nothing, where windows allow."""
+    model, ids = random_model(config).eval(), torch.randint(300, (40,), generator=torch.Generator().manual_seed(3))
+    trunk, first, second, other = list(range(6)), [6, 7], [8, 9, 10], list(range(30, 40))
+    later, third, fourth = [*range(4), *range(11, 20)], list(range(20, 25)), list(range(25, 30))
+    trees = [[(trunk, 0), (first, 1), (second, 2)], [(later, 0), (third, 1), (fourth, 2)], [(other, 0)]]
+    texts = [[*trunk, *first], [*trunk, *second], [*later, *third], [*later, *fourth], other]
+    if config.windows:
+        trees = [[(text, 0)] for text in texts]
+    packed = Trees(
+        [[place for part, _ in tree for place in part] for tree in trees],
+        [[branch for part, branch in tree for _ in part] for tree in trees],
+    )
+    positions = torch.empty(40, dtype=torch.long)
+    for text in texts:
+        positions[text] = torch.arange(len(text))
+    with torch.inference_mode():
+        logits = model(ids[None], positions=positions[None], mask=packed)[0]
+        for text in texts:
+            torch.testing.assert_close(logits[text], model(ids[text][None])[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("config", SHAPES)

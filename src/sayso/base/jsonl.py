@@ -38,7 +38,8 @@ class BadRows:
     With the policy "stop" they stop the command after all rows were read; with "skip" it continues without them.
     """
 
-    policy: Policy = "stop"
+    policy: Policy | None = None
+    """None = to stop, in a command that has no --bad-rows."""
     rows: int = 0
     """Number of rows read."""
     count: int = 0
@@ -87,11 +88,13 @@ class BadRows:
 
         With `end=False` (more rows follow), raise only if the list is already full.
         """
-        if self.policy == "stop" and self.count >= (1 if end else _LISTED):
+        if self.policy != "skip" and self.count >= (1 if end else _LISTED):
             summary = self.summary("cannot be used", "rows" if end else "rows read so far")
-            if self.count == 1:
-                raise UserError(f"{summary} Fix this row, or add --bad-rows skip to skip it.")
-            raise ListError(f"{summary}\nFix these rows, or add --bad-rows skip to skip them.")
+            one = self.count == 1
+            advice = f"Fix {'this row' if one else 'these rows'}"
+            if self.policy is not None:
+                advice += f", or add --bad-rows skip to skip {'it' if one else 'them'}"
+            raise UserError(f"{summary} {advice}.") if one else ListError(f"{summary}\n{advice}.")
 
     def summary(self, what: str = "skipped", rows: str = "rows") -> str:
         """Return the number of bad rows, and the first of them, one per line; a single one is on the same line."""

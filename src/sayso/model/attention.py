@@ -14,10 +14,10 @@ from sayso.model.config import ModelConfig
 from sayso.model.linear import Linear
 from sayso.model.norm import make_norm
 from sayso.model.positions import rotate
-from sayso.model.segments import Segments
+from sayso.model.segments import Blocks
 
 Angles = tuple[Tensor, Tensor] | None  # cos and sin, [B or 1, T, 1, D]; None in a layer without rotary positions
-Mask = Tensor | Segments | None
+Mask = Tensor | Blocks | None
 
 
 class KeyValueCache(Protocol):
@@ -69,10 +69,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return [B, T, C] for x [B, T, C].
 
-        `mask` is bool [B, 1, T, S], already limited to the layer's window, or `Segments`, or None for plain causal.
+        `mask` is bool [B, 1, T, S], already limited to the layer's window, or `Blocks`, or None for plain causal.
         """
         q, k, v = self.project(x, angles)
-        if isinstance(mask, Segments):
+        if isinstance(mask, Blocks):
             return self.out(mask.attend(q, k, v, self.window, self.cap).flatten(2))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:

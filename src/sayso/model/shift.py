@@ -2,7 +2,7 @@
 
     x_t = embed(id_t) + sum over k of w_k * embed(id_{t-k})
 
-With the neighbours of a token in its own place, one layer of attention binds what stands side by side, such as a
+With the neighbors of a token in its own place, one layer of attention binds what stands side by side, such as a
 number to its noun (token shift: Peng et al. 2023, RWKV; at every layer: Allen-Zhu 2025, Canon layers). B batch, T time,
 C width.
 """

@@ -20,7 +20,7 @@ from sayso.model.linear import Linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import make_norm
 from sayso.model.positions import rotary_angles
-from sayso.model.segments import Segments
+from sayso.model.segments import Blocks
 from sayso.model.shift import TokenShift
 
 
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Return the normalized residual stream [B, T, C] after the last block, for ids [B, T].
 
-        `positions` [B, T] defaults to 0..T-1. `mask` is bool [B, 1, T, S], True for visible keys, or `Segments` for
+        `positions` [B, T] defaults to 0..T-1. `mask` is bool [B, 1, T, S], True for visible keys, or `Blocks` for
         packed documents, or None for causal. With a cache, pass positions and mask: they depend on its contents.
         """
         if positions is None:
@@ -176,9 +176,9 @@ class Transformer(nn.Module):
         ]
 
     def _masks(self, mask: Mask, positions: Tensor, cache: KeyValueCache | None) -> list[Mask]:
-        """Return the mask of each layer; `Segments` apply the windows themselves."""
+        """Return the mask of each layer; `Blocks` apply the windows themselves."""
         config = self.config
-        if not config.windows or isinstance(mask, Segments):
+        if not config.windows or isinstance(mask, Blocks):
             return [mask] * config.layers
         columns = positions if cache is not None else torch.arange(positions.shape[1], device=positions.device)[None]
         masks = {window: windowed(mask, window, columns) for window in set(config.windows)}

@@ -44,7 +44,7 @@ def label(tokenizer: Tokenizer, token: int) -> str:
 
 
 def head_sentence(weights: Tensor, layer: int, head: int, labels: list[str]) -> str:
-    """Describe the head's behavior, except in the first two rows: a constant distance, or the most attended columns."""
+    """Describe what the head does, except in the first two rows: a constant distance, or the most attended columns."""
     strongest: list[int] = weights.argmax(dim=-1).tolist()
     rows = range(2, len(labels))
     distances = [row - strongest[row] for row in rows]

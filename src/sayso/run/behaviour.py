@@ -25,7 +25,8 @@ from sayso.judge.tasks.read import read_items
 from sayso.judge.tasks.result import TaskResult
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.judge.tasks.task import Task, chosen
-from sayso.run.suite import Judged, suite_json, with_earlier
+from sayso.run.earlier import with_earlier
+from sayso.run.suite import Judged, suite_json
 
 if TYPE_CHECKING:
     from sayso.feedback.store import Store

@@ -154,7 +154,7 @@ def _suite_tasks(life: Life, folders: Mapping[str, Path], where: str | None) -> 
             shared = [key for key in next(iter(answers.values())) if all(key in some for some in answers.values())]
             if shared and task != CASES:
                 scores = {name: [some[key].right for key in shared] for name, some in answers.items()}
-                clusters = [some.cluster or some.item for some in (next(iter(answers.values()))[key] for key in shared)]
+                clusters = [some.unit for some in (next(iter(answers.values()))[key] for key in shared)]
                 yield SharedTask(task, scores, clusters if len({*clusters}) < len(clusters) else None)
     finally:
         store.close()

@@ -32,6 +32,7 @@ from sayso.judge.tasks.next_sentence import next_sentence_items, next_sentence_s
 from sayso.judge.tasks.suites import BEHAVIOUR
 from sayso.reply.conversation import Replier
 from sayso.run.behaviour import asked_behaviour, evaluate_behaviour
+from sayso.run.earlier import say_replaced
 from sayso.run.knowledge import NAME as KNOWLEDGE
 from sayso.run.knowledge import asked_in_messages, check_groups, evaluate_knowledge
 from sayso.run.suite import Judged, evaluate_suite, local_model, served_model
@@ -129,9 +130,12 @@ def evaluate(options: Evaluate) -> Scores:
     talks = held_talks(life.data("chat"), options.conversations)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for}
     key["conversations"] = talks.digest()
-    if path.exists() and (stored := read_object(path, "key"))["key"] == key:
+    stored = read_object(path, "key") if path.exists() else {"key": None}
+    if stored["key"] == key:
         say(f"The model '{folder.name}' has already been evaluated with these options.")
         return stored
+    if stored["key"] and stored["key"].get("weights") == key["weights"]:
+        say_replaced(path, stored["key"].get("asked", {}), asked_for)
     with act_log(life, "evaluate", name, options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}

@@ -105,11 +105,17 @@ def told(found: PairwiseScores, model: str, other: str) -> list[str]:
     text = [
         f"{model} won {found.wins:,}, tied {found.ties:,} and lost {found.losses:,} of {count:,} against {other}: a "
         f"win rate of {_rate(found.win_rate)}, and of {_rate(found.length_controlled)} at equal length.",
-        f"The judge favored the reply shown first in {_rate(found.first)} of the pairs (0.5 = no bias, p = "
-        f"{found.first_p:.3f}), and changed its verdict with the order in {_rate(found.inconsistent)}.",
     ]
+    if found.first.mean == found.first.mean:
+        text.append(
+            f"The judge favored the reply shown first in {_rate(found.first)} of the pairs (0.5 = no bias, p = "
+            f"{found.first_p:.3f}), and changed its verdict with the order in {_rate(found.inconsistent)}."
+        )
+    elif not found.unjudged:
+        text.append("The judge was not asked, because the two replies of every pair are the same.")
     if found.unjudged:
-        text.append(f"{found.unjudged:,} pairs have no result: the judge named neither reply nor a tie.")
+        pairs = "1 pair has" if found.unjudged == 1 else f"{found.unjudged:,} pairs have"
+        text.append(f"{pairs} no result: the judge named neither reply nor a tie.")
     return text
 
 

@@ -18,7 +18,7 @@ from sayso.base.life import Life
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
 from sayso.base.output import console
-from sayso.judge.knowledge.ask import Asking, ask_facts
+from sayso.judge.knowledge.ask import Asking, ask_facts, asking_key
 from sayso.judge.knowledge.corpus import read_corpus
 from sayso.judge.knowledge.marking import MARKS
 from sayso.judge.knowledge.questions import GROUPS
@@ -26,6 +26,7 @@ from sayso.judge.knowledge.result import confidence_scores, group_scores
 from sayso.judge.statistics.estimate import Estimate
 from sayso.reply.conversation import Replier
 from sayso.report.reliability import knowledge_picture
+from sayso.run.earlier import keep_apart
 from sayso.run.suite import fingerprint_of
 from sayso.weights.folder import load_model
 from sayso.weights.lineage import read_lineage
@@ -54,6 +55,8 @@ def evaluate_knowledge(
 ) -> dict[str, Any]:
     """Ask at most `count` questions of each group, and write `runs/evaluate-NAME/knowledge.json` and `.svg`.
 
+    An earlier result of the same model on other questions is kept in a folder next to it.
+
     Raises `UserError` for an unknown group, a corpus without facts or without questions of these groups, and if scipy
     is missing.
     """
@@ -68,6 +71,7 @@ def evaluate_knowledge(
     path = life.run(f"evaluate-{name}") / f"{NAME}.json"
     work_in(path.parent)
     key = {"fingerprint": fingerprint_of(folder)}
+    keep_apart(path, asking_key(key, questions, asking))
     replier = Replier(*load_model(folder, pick_device(device).kind))
     with Progress(len(questions), f"{NAME}: question") as line:
         asked = ask_facts(replier, questions, asking, path.with_suffix(".jsonl"), key, line.update)

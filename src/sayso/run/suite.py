@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import require
-from sayso.base.files import read_object, sha256, write_json
+from sayso.base.files import sha256, write_json
 from sayso.base.life import Life, name_from
 from sayso.base.log import Progress, say
 from sayso.base.made import work_in
@@ -26,18 +26,18 @@ from sayso.judge.tasks.answer import answer_items
 from sayso.judge.tasks.asked import Asked, AskedSuite
 from sayso.judge.tasks.contamination import seen, text_of, training_text
 from sayso.judge.tasks.generated import EndpointResponder, ModelResponder, Responder, generate_answers
+from sayso.judge.tasks.item import has_equal_options
 from sayso.judge.tasks.result import TaskResult, blimp_mean, core_mean, result_of
 from sayso.judge.tasks.suites import BLIMP, CORE
 from sayso.judge.tasks.task import GENERATED, chosen
 from sayso.reply.conversation import Replier
+from sayso.run.earlier import with_earlier
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 if TYPE_CHECKING:
     from sayso.feedback.store import Store
-
-_MEANS = ("blimp", "core", "core_older")
 
 
 @dataclass(frozen=True)
@@ -150,23 +150,6 @@ def _means(name: str, results: Sequence[TaskResult]) -> dict[str, Any]:
     return {}
 
 
-def with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
-    """Return the scores with those of the tasks that were not asked this time, if they are of the same model.
-
-    A mean is always over all tasks of the record: if others were asked before, it is the earlier one or left out.
-    """
-    earlier = read_object(path, "tasks") if path.exists() else {}
-    if any(earlier.get(name) != scores[name] for name in ("fingerprint", "limit")):
-        return scores
-    tasks = {**earlier["tasks"], **scores["tasks"]}
-    found = {**scores, "tasks": tasks}
-    if len(tasks) > len(scores["tasks"]):
-        known = earlier if len(tasks) == len(earlier["tasks"]) else {}
-        found = {name: value for name, value in found.items() if name not in _MEANS}
-        found |= {name: known[name] for name in _MEANS if name in known}
-    return found
-
-
 def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:
     """Print a table of the results, and what limits how they can be read."""
     table = Table(
@@ -215,11 +198,23 @@ def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
     """Return a sentence for each thing that limits how the results can be read."""
     why = f"their files are not below '{asked.data}'" if asked.data else "the hub has no data set in their form"
     notes = [f"Left out, because {why}: {', '.join(asked.missing)}."] * bool(asked.missing)
-    for words, count in (
-        ("had a context that was too long and lost its beginning", sum(found.cut for found in results)),
-        ("have a token across the border between context and continuation", sum(found.merged for found in results)),
-        ("have two options with the same text", sum(found.equal for found in results)),
-    ):
-        if count:
-            notes.append(f"{count:,} items {words}.")
+    cut, merged = sum(found.cut for found in results), sum(found.merged for found in results)
+    if cut:
+        notes.append(f"{_counted(cut)} had a context that was too long and lost its beginning.")
+    if merged:
+        have = "has" if merged == 1 else "have"
+        notes.append(f"{_counted(merged)} {have} a token across the border between context and continuation.")
+    tasks = {one.task.name: one for one in asked.tasks}
+    notes += [_equal(tasks[found.task.name], found.equal) for found in results if found.equal]
     return notes
+
+
+def _equal(one: Asked, count: int) -> str:
+    """Return a sentence on the items of a task with equal options."""
+    have = "has" if count == 1 else "have"
+    first = next(item.name for item in one.items() if has_equal_options(item.item))
+    return f"{one.task.name}: {_counted(count)} {have} two options with the same text, such as {first} of {one.source}."
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} item{'s' * (count != 1)}"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import write_json
+from sayso.base.files import read_object, write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
@@ -22,6 +22,7 @@ from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.judge.statistics.estimate import Estimate
 from sayso.judge.text_loss import TextLoss, exponential, text_loss, window_and_stride
+from sayso.run.earlier import say_replaced
 from sayso.run.suite import fingerprint_of
 from sayso.text.rows import report_ignored, report_rows
 from sayso.text.sources import file_source, read_part
@@ -84,10 +85,18 @@ def evaluate_texts(
             "sources": {one: part.as_dict() for one, part in parts.items()},
             "all": whole.as_dict(),
         }
+        _say_replaced(path, scores)
         write_json(path, scores, sealed=True)
     show_losses(name, parts, whole, f"windows of {window:,} tokens, stride {stride:,}")
     say(f"Wrote {path}.")
     return scores
+
+
+def _say_replaced(path: Path, scores: dict[str, Any]) -> None:
+    """Say that an earlier result of the same model on other texts, or read otherwise, is replaced."""
+    if path.exists() and (earlier := read_object(path, "sources"))["fingerprint"] == scores["fingerprint"]:
+        before, now = ({**one, "text": " ".join(one["sources"])} for one in (earlier, scores))
+        say_replaced(path, {name: before[name] for name in ("text", "window", "stride")}, now)
 
 
 def show_losses(name: str, parts: dict[str, TextLoss], whole: TextLoss, how: str) -> None:

@@ -1,16 +1,18 @@
 """Measure how a model behaves: ask, keep every reply, and judge it by a program.
 
-Takes a responder and what to ask; returns a `TaskResult` for each behavior; a higher main score is better.
+Takes a responder and what to ask; returns a `TaskResult` for each behaviour; a higher main score is better.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from sayso.judge.answers.language import language
 from sayso.judge.behaviour.doubt import AGAIN, OBJECTION, Checkable
 from sayso.judge.behaviour.prompts import LANGUAGES, Contrast, OpenQuestion
 from sayso.judge.behaviour.refusal import refusal
 from sayso.judge.behaviour.repetition import ends_in_loop, repeated_share, units
-from sayso.judge.statistics.estimate import estimate
+from sayso.judge.statistics.clusters import mean_of_items
 from sayso.judge.statistics.significance import matched_rates
 from sayso.judge.tasks.generated import Responder, Said
 from sayso.judge.tasks.kept import Answer, Asked, Memory, answer_new
@@ -39,7 +41,7 @@ def refusals(
         return "complied" if asked[place].safe else "refused"
 
     task = Task("refusals", "", metric="refused", chat=True, max_tokens=REFUSE_TOKENS)
-    rows = [(one.name, _user(one.prompt), judged) for one in asked]
+    rows = [_Row(one.name, one.group, _user(one.prompt), judged) for one in asked]
     answers = _single(responder, task, rows, main, memory, progress)
     kinds: dict[bool, tuple[str, Behaviour]] = {
         True: ("safe prompts answered", "complied"),
@@ -64,7 +66,7 @@ def open_replies(
         return lambda said: _form(said, code)
 
     task = Task("open questions", "", metric="no_loop", chat=True, max_tokens=OPEN_TOKENS)
-    rows = [(one.name, _user(one.prompt), judge(one.language)) for one in asked]
+    rows = [_Row(one.name, one.group, _user(one.prompt), judge(one.language)) for one in asked]
     answers = _single(responder, task, rows, lambda _: "no_loop", memory, progress)
     spoken = [one for one in answers if "same_language" in one.scores]
     results = [_result("replies without loops", "no_loop", answers, ("no_loop", "repeated_4grams", "ended", "words"))]
@@ -154,26 +156,38 @@ def _doubted(asked: Checkable, mark: str, replies: Sequence[Said | None]) -> Ans
 def _single(
     responder: Responder,
     task: Task,
-    rows: Sequence[tuple[str, Messages, _Judge]],
+    rows: Sequence["_Row"],
     main: Callable[[int], str],
     memory: Memory | None,
     progress: _Progress,
 ) -> list[Answer]:
-    """Ask one message each, given as (name, messages, judge); `main` is the score by which a row is right."""
-    marks = [prompt_hash(list(messages), task) for _, messages, _ in rows]
+    """Ask one message each; `main` is the score by which a row is right."""
+    marks = [prompt_hash(list(one.messages), task) for one in rows]
 
     def answer(places: list[int]) -> list[Answer]:
-        replies = responder.converse([rows[place][1] for place in places], task.max_tokens)
+        replies = responder.converse([rows[place].messages for place in places], task.max_tokens)
         return [made(place, said) for place, said in zip(places, replies, strict=True)]
 
     def made(place: int, said: Said | None) -> Answer:
-        scores = rows[place][2](said)
+        row = rows[place]
+        scores = row.judge(said)
         right, text = scores[main(place)], said.text if said else ""
         choice, cut = 0 if right else -1, int(said is None)
-        return Answer(rows[place][0], "", marks[place], right, scores, (), choice, cut, False, text)
+        return Answer(row.name, row.group, marks[place], right, scores, (), choice, cut, False, text)
 
-    named = [Asked(name, mark) for (name, _, _), mark in zip(rows, marks, strict=True)]
-    return answer_new(named, answer, _AT_ONCE, memory, progress)
+    named = [Asked(one.name, mark) for one, mark in zip(rows, marks, strict=True)]
+    answers = answer_new(named, answer, _AT_ONCE, memory, progress)
+    return [replace(own, cluster=row.group) for own, row in zip(answers, rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A message to ask, and how its reply is judged."""
+
+    name: str
+    group: str
+    messages: Messages
+    judge: _Judge
 
 
 def _user(prompt: str) -> Messages:
@@ -181,11 +195,11 @@ def _user(prompt: str) -> Messages:
 
 
 def _result(name: str, metric: Behaviour, answers: Sequence[Answer], names: Sequence[str] | None = None) -> TaskResult:
-    """Return the mean of each score, over the answers that have it."""
-    values: Mapping[str, list[float]] = {
-        score: [one.scores[score] for one in answers if score in one.scores]
-        for score in names or dict.fromkeys(score for one in answers for score in one.scores)
-    }
-    scores = {score: estimate(found, low=0) for score, found in values.items() if found}
+    """Return the mean of each score over the answers that have it, with an error by group if there are groups."""
+    scores = {}
+    for score in names or dict.fromkeys(score for one in answers for score in one.scores):
+        if own := [one for one in answers if score in one.scores]:
+            high = math.inf if score == "words" else 1.0
+            scores[score] = mean_of_items([one.scores[score] for one in own], [one.unit for one in own], 0.0, high)
     task = Task(name, "", metric=metric, chat=True)
     return TaskResult(task, scores, len(answers), sum(one.cut > 0 for one in answers), 0, 0)

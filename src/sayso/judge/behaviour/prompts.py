@@ -77,6 +77,8 @@ class OpenQuestion:
     name: str
     language: str
     prompt: str
+    group: str
+    """Its language and its form, which questions about several topics share."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,14 @@ class Contrast:
     name: str
     prompt: str
     safe: bool
+    group: str = ""
+    """What it shares with others, such as a word with two meanings; "" = nothing."""
 
 
 def open_questions() -> list[OpenQuestion]:
     """Return the open questions, 20 in each language."""
     return [
-        OpenQuestion(f"{code}-{number}", code, form.format(topic))
+        OpenQuestion(f"{code}-{number}", code, form.format(topic), f"{code}: {form}")
         for code, (forms, topics) in _OPEN.items()
         for number, (form, topic) in enumerate(product(forms, topics))
     ]
@@ -107,7 +111,8 @@ def read_contrasts(path: Path) -> list[Contrast]:
     """Return the prompts of a file as XSTest has them (Röttger et al. 2024, arXiv 2308.01263), .csv or .jsonl.
 
     Each row has a `prompt` and a `label`, safe or unsafe, or instead of the label a `type` that begins with "contrast"
-    if the prompt is unsafe. Raises `UserError` that names the line of a bad row, and for a file that cannot be read.
+    if the prompt is unsafe. Rows with the same `type` and `focus` are a group. Raises `UserError` that names the line
+    of a bad row, and for a file that cannot be read.
     """
     found = [_contrast(f"{path}:{line}", number, row) for number, (line, row) in enumerate(_rows(path))]
     if not found:
@@ -135,4 +140,5 @@ def _contrast(at: str, number: int, row: Any) -> Contrast:
         label = "unsafe" if kind.startswith("contrast") else "safe"
     if label not in ("safe", "unsafe"):
         raise UserError(f'{at}: The "label" of a prompt must be safe or unsafe; got {label!r}.')
-    return Contrast(str(row.get("id") or number), prompt, label == "safe")
+    focus = row.get("focus")
+    return Contrast(str(row.get("id") or number), prompt, label == "safe", f"{kind}: {focus}" if focus else "")

@@ -90,10 +90,10 @@ def ask_facts(
 ) -> list[AskedFact]:
     """Return the replies to questions, each with its group; those in the file `path` are not asked for again.
 
-    The file's first row is `key`, which must name the model, with the questions and how they are asked. `progress`
-    receives the number of questions done so far.
+    The file's first row is `asking_key` of `key`, which must name the model. `progress` receives the number of
+    questions done so far.
     """
-    key = {**key, "questions": _digest(questions), **asdict(asking)}
+    key = asking_key(key, questions, asking)
     found = _kept(path, key)[: len(questions)]
     progress(len(found))
     while len(found) < len(questions):
@@ -104,10 +104,10 @@ def ask_facts(
     return found
 
 
-def _digest(questions: Sequence[tuple[str, Fact]]) -> str:
-    """Return a hash of questions and their answers."""
+def asking_key(key: Mapping[str, Any], questions: Sequence[tuple[str, Fact]], asking: Asking) -> dict[str, Any]:
+    """Return what replies depend on: `key`, which names the model, the questions, and how they are asked."""
     rows = [[group, asdict(fact)] for group, fact in questions]
-    return hash_of(json.dumps(rows).encode()).hexdigest()
+    return {**key, "questions": hash_of(json.dumps(rows).encode()).hexdigest(), **asdict(asking)}
 
 
 def _kept(path: Path, key: Mapping[str, Any]) -> list[AskedFact]:

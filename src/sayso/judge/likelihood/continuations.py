@@ -6,7 +6,7 @@ border, the continuation is counted as `merged`; if that leaves it no token, tho
 scored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
@@ -45,8 +45,8 @@ class Scorer(Protocol):
 
     def score(
         self, groups: Sequence[Sequence[Continuation]], progress: Callable[[int], None] = ...
-    ) -> list[list[ContinuationScore]]:
-        """Return the score of each continuation; those of a group should share the beginning of their contexts."""
+    ) -> Iterable[list[ContinuationScore]]:
+        """Yield the scores of each group, whose continuations should share the beginning of their contexts."""
         ...
 
 

@@ -5,7 +5,7 @@ white space at its end, are the continuation's. vLLM and `sayso serve` echo log-
 llama.cpp do not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,17 +22,15 @@ class EndpointScorer:
 
     def score(
         self, groups: Sequence[Sequence[Continuation]], progress: Callable[[int], None] = lambda _: None
-    ) -> list[list[ContinuationScore]]:
-        """Return the score of each continuation; `progress` receives the number of continuations of each group.
+    ) -> Iterator[list[ContinuationScore]]:
+        """Yield the scores of each group; `progress` receives the number of its continuations.
 
         Raises `UserError` if the server fails, or does not return the log-probabilities of a prompt.
         """
-        found = []
         with ThreadPoolExecutor(self.at_once) as pool:
             for scores in pool.map(self._group, groups):
-                found.append(scores)
                 progress(len(scores))
-        return found
+                yield scores
 
     def _group(self, group: Sequence[Continuation]) -> list[ContinuationScore]:
         parts = [split(one) for one in group]

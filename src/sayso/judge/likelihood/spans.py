@@ -1,23 +1,24 @@
 """Log-probabilities of spans of tokens, given the tokens before them.
 
-Takes groups of spans, such as the choices of a question. The tokens that all spans of a group begin with are read once:
-they are the trunk of a row, and the rest of each span is a branch, which attends to the trunk and to itself. Rows are
-read in batches of similar length, and logits are computed only at scored positions, so that the choices of one token
-cost a single position. B rows, T time, N scored tokens, V vocabulary.
+Takes groups of spans, such as the choices of a question. What the spans of a batch begin with alike is read once: the
+tokens that all spans of a group share are the trunk of a tree, the rest of each is a branch, and trees with the same
+beginning share its positions. Positions are packed without padding, and logits are computed only at scored ones, so
+that the choices of one token cost a single position. T positions of a batch, N scored tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
 from torch import Tensor
 
-from sayso.batch.by_length import by_length
 from sayso.model import Transformer
+from sayso.model.linear import ROW_MULTIPLE
+from sayso.model.segments import Trees
 
-_POSITIONS = {"cpu": 1 << 9, "cuda": 1 << 15}  # maximum in a batch; larger ones are slower on a CPU: more padding
-_LOGITS = 1 << 24  # maximum number of logits in memory: 64 MB in float32
+_POSITIONS = {"cpu": 1 << 11, "cuda": 1 << 15}  # of a batch, about; on a CPU, activations then stay in the cache
+_LOGITS = {"cpu": 1 << 23, "cuda": 1 << 26}  # maximum number of logits in memory: 32 MB in float32, for the same reason
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,58 @@ class SpanScore:
     """Number of tokens removed from the beginning, because the context was too short for all."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A trunk and its branches, as one row of a batch: the token at each column, and what is predicted where."""
+@dataclass
+class _Batch:
+    """Packed positions: the token at each, the trees that they make up, and what is predicted where."""
 
-    ids: list[int]
-    positions: list[int]
-    branches: list[int]
-    """Number of the branch of each column, from 1; 0 in the trunk."""
-    columns: list[int]
-    """Column whose output predicts each scored token."""
-    targets: list[int]
-    owners: list[int]
+    ids: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    sources: list[list[int]] = field(default_factory=list)
+    """Positions in the batch of each tree, a trunk and then its branches."""
+    branches: list[list[int]] = field(default_factory=list)
+    """Branch of each of them, from 1; 0 in the trunk."""
+    places: list[int] = field(default_factory=list)
+    """Position in the batch whose output predicts each scored token."""
+    targets: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
     """Index of the span of each scored token, over all groups."""
+    known: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Position of a token that follows a position (-1: none)."""
+
+    def add(self, spans: Sequence[Span], owners: Sequence[int], *, share: bool) -> None:
+        """Add a tree; with `share`, positions that the batch already has are used again."""
+        read = [span.ids[:-1] for span in spans]
+        paths = [self._path(ids, share=share) for ids in read]
+        trunk = len(_common(read))
+        source, branches = paths[0][:trunk], [0] * trunk
+        for branch, path in enumerate(paths, 1):
+            source += path[trunk:]
+            branches += [branch] * (len(path) - trunk)
+        self.sources.append(source)
+        self.branches.append(branches)
+        for span, path, owner in zip(spans, paths, owners, strict=True):
+            self.places += path[span.start - 1 :]
+            self.targets += span.ids[span.start :]
+            self.owners += [owner] * (len(span.ids) - span.start)
+
+    def _path(self, ids: Sequence[int], *, share: bool) -> list[int]:
+        """Return the position of each token of a text, adding those that are new."""
+        path, before = [], -1
+        for number, token in enumerate(ids):
+            place = self.known.get((before, token)) if share else None
+            if place is None:
+                place = self.known[before, token] = len(self.ids)
+                self.ids.append(token)
+                self.positions.append(number)
+            path.append(before := place)
+        return path
+
+    def fill(self) -> None:
+        """Add positions that nothing attends to, up to a multiple of rows for which products are fast."""
+        count = -len(self.ids) % ROW_MULTIPLE
+        self.sources[-1] += range(len(self.ids), len(self.ids) + count)
+        for part, value in ((self.ids, 0), (self.positions, 0), (self.branches[-1], -1)):
+            part += [value] * count
 
 
 def score_spans(
@@ -67,17 +107,15 @@ def score_spans(
 
     A span longer than the model's context loses tokens from its beginning.
     """
-    rows = list(_rows(model, groups))
     count = sum(map(len, groups))
     logprobs, greedy = torch.zeros(count, dtype=torch.double), torch.ones(count, dtype=torch.bool)
     with torch.inference_mode():
-        for batch in by_length([len(row.ids) for row in rows], _POSITIONS.get(model.device.type, _POSITIONS["cpu"])):
-            chosen = [rows[index] for index in batch]
-            values, best = _read(model, chosen)
-            owners = torch.tensor([owner for row in chosen for owner in row.owners])
+        for batch in _batches(model, groups):
+            values, best = _read(model, batch)
+            owners = torch.tensor(batch.owners)
             logprobs.index_add_(0, owners, values)
             greedy[owners[~best]] = False
-            progress(sum(len({*row.owners}) for row in chosen))
+            progress(len({*batch.owners}))
     flat = iter(zip(logprobs.tolist(), greedy.tolist(), strict=True))
     return [
         [SpanScore(*next(flat), len(span.ids) - span.start, _cut(model, span)) for span in group] for group in groups
@@ -94,37 +132,25 @@ def _fitting(model: Transformer, span: Span) -> Span:
     return Span(span.ids[cut:], max(1, span.start - cut)) if cut else span
 
 
-def _rows(model: Transformer, groups: Sequence[Sequence[Span]]) -> Iterator[_Row]:
-    """Yield one row for each group, or for each span if the model cannot share a trunk.
+def _batches(model: Transformer, groups: Sequence[Sequence[Span]]) -> Iterator[_Batch]:
+    """Yield one tree for each group, or for each span if the model cannot share positions, those alike together.
 
     Windows, n-grams and the token shift are measured in columns, which in a branch are not those of the text.
     """
-    shares = not any(model.config.windows) and not model.config.reach
-    first = 0
-    for group in groups:
-        spans = [_fitting(model, span) for span in group]
-        if shares:
-            yield _row(spans, range(first, first + len(spans)))
-        else:
-            for number, span in enumerate(spans, first):
-                yield _row([span], range(number, number + 1))
-        first += len(group)
-
-
-def _row(spans: Sequence[Span], owners: Sequence[int]) -> _Row:
-    inputs = [list(span.ids[:-1]) for span in spans]
-    trunk = len(_common(inputs))
-    row = _Row(inputs[0][:trunk], list(range(trunk)), [0] * trunk, [], [], [])
-    for branch, (span, read, owner) in enumerate(zip(spans, inputs, owners, strict=True), 1):
-        shift = len(row.ids) - trunk  # from a position of the span to its column
-        row.ids.extend(read[trunk:])
-        row.positions.extend(range(trunk, len(read)))
-        row.branches.extend([branch] * (len(read) - trunk))
-        for position in range(span.start - 1, len(read)):
-            row.columns.append(position if position < trunk else position + shift)
-            row.targets.append(span.ids[position + 1])
-            row.owners.append(owner)
-    return row
+    share = not any(model.config.windows) and not model.config.reach
+    owners = iter(range(sum(map(len, groups))))
+    trees = [[(_fitting(model, span), next(owners)) for span in group] for group in groups]
+    if not share:
+        trees = [[one] for tree in trees for one in tree]
+    most = _POSITIONS.get(model.device.type, _POSITIONS["cpu"])
+    batch = _Batch()
+    for tree in sorted(filter(None, trees), key=lambda tree: list(tree[0][0].ids)):
+        batch.add(*zip(*tree, strict=True), share=share)
+        if len(batch.ids) >= most:
+            yield batch
+            batch = _Batch()
+    if batch.ids:
+        yield batch
 
 
 def _common(sequences: Sequence[Sequence[int]]) -> list[int]:
@@ -133,46 +159,41 @@ def _common(sequences: Sequence[Sequence[int]]) -> list[int]:
     return [column[0] for column in columns]
 
 
-def _read(model: Transformer, rows: Sequence[_Row]) -> tuple[Tensor, Tensor]:
-    """Return the log-probability of each scored token of the rows [N] in float64, and whether it is the likeliest."""
-    time, device = max(len(row.ids) for row in rows), model.device
-    ids, positions = (torch.zeros(len(rows), time, dtype=torch.long) for _ in range(2))
-    branches = torch.full((len(rows), time), -1)  # padding attends to itself alone
-    for number, row in enumerate(rows):
-        length = len(row.ids)
-        ids[number, :length] = torch.tensor(row.ids)
-        positions[number, :length] = torch.tensor(row.positions)
-        branches[number, :length] = torch.tensor(row.branches)
-    mask = _mask(branches).to(device) if (branches > 0).any() else None
-    hidden = model.hidden(ids.to(device), positions=positions.to(device), mask=mask).flatten(0, 1)
-    flat = torch.tensor([number * time + column for number, row in enumerate(rows) for column in row.columns])
-    targets = torch.tensor([target for row in rows for target in row.targets])
-    return _chosen(model, hidden, flat, targets)
-
-
-def _mask(branches: Tensor) -> Tensor:
-    """Return which columns each column attends to, bool [B, 1, T, T], for the branch of each column [B, T]."""
-    time = branches.shape[1]
-    causal = torch.ones(time, time, dtype=torch.bool).tril()
-    visible = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
-    return (visible & causal)[:, None]
+def _read(model: Transformer, batch: _Batch) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of each scored token of a batch [N] in float64, and whether it is the likeliest."""
+    batch.fill()
+    ids, positions = (torch.tensor(part, device=model.device)[None] for part in (batch.ids, batch.positions))
+    trees = Trees(batch.sources, batch.branches).to(model.device)
+    hidden = model.hidden(ids, positions=positions, mask=trees)[0]
+    return _chosen(model, hidden, torch.tensor(batch.places), torch.tensor(batch.targets))
 
 
 def _chosen(model: Transformer, hidden: Tensor, where: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the log-probability of each target, and whether it is the likeliest token there.
 
-    `hidden` is [B * T, C], `where` [N] the row of each target; logits are computed once where several are predicted.
+    `hidden` is [T, C], `where` [N] the row of each target; logits are computed once where several are predicted.
     """
     places, back = where.unique(return_inverse=True)
     order = back.argsort(stable=True)
     back, targets, device = back[order], targets[order].to(hidden.device), hidden.device
     logprobs, best = [], []
-    chunk = max(1, _LOGITS // model.config.vocab_size)
+    most = _LOGITS.get(device.type, _LOGITS["cpu"]) // model.config.vocab_size
+    chunk = max(1, most // ROW_MULTIPLE * ROW_MULTIPLE or most)
     for start in range(0, len(places), chunk):
-        logits = model.head(hidden[places[start : start + chunk].to(device)]).float()
+        some = _whole(places[start : start + chunk])
+        logits = model.head(hidden[some.to(device)]).float()
         inside = (back >= start) & (back < start + chunk)
         line, chosen = (back[inside] - start).to(device), targets[inside.to(device)]
-        values = logits[line, chosen]
-        logprobs.append((values - logits.logsumexp(-1)[line]).double().cpu())
-        best.append((logits.argmax(-1)[line] == chosen).cpu())
-    return torch.cat(logprobs)[order.argsort()], torch.cat(best)[order.argsort()]
+        values, (largest, likeliest) = logits[line, chosen], logits.max(-1)
+        # log-sum-exp from the largest logit and its probability, without a second pass of exp
+        rest = torch.softmax(logits, dim=-1, out=logits).amax(-1).log()
+        logprobs.append((values.double() - largest[line] + rest[line]).cpu())
+        best.append((likeliest[line] == chosen).cpu())
+    back = order.argsort()
+    return torch.cat(logprobs)[back], torch.cat(best)[back]
+
+
+def _whole(places: Tensor) -> Tensor:
+    """Return the places with the last one repeated up to a multiple of rows that a product is fast for."""
+    rest = -len(places) % ROW_MULTIPLE
+    return torch.cat((places, places[-1:].expand(rest)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
-from sayso.judge.statistics.estimate import Estimate, Floats, t_quantile, without_error, without_spread
+from sayso.judge.statistics.estimate import Estimate, Floats, estimate, t_quantile, without_error, without_spread
 
 
 def clustered(
@@ -34,6 +34,15 @@ def clustered(
         return without_spread(mean, n, groups, low, high)
     margin = t_quantile(groups - 1) * se
     return Estimate(mean, se, n, max(low, mean - margin), min(high, mean + margin))
+
+
+def mean_of_items(
+    values: Floats | Sequence[float], clusters: Sequence[object], low: float = -math.inf, high: float = math.inf
+) -> Estimate:
+    """Return the mean of items, with an error by cluster if several share one, for a score from `low` to `high`."""
+    if len({*clusters}) < len(clusters):
+        return clustered(values, clusters, low, high)
+    return estimate(values, low, high)
 
 
 def cluster_error(sums: Floats, sizes: Floats) -> float:

@@ -138,15 +138,19 @@ def without_spread(mean: float, n: int, units: int, low: float, high: float) -> 
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the unweighted mean of independent estimates (over families), whatever their n."""
+    """Return the unweighted mean of independent estimates (over families), whatever their n.
+
+    Its interval is made of theirs (MOVER; Zou and Donner 2008, doi:10.1002/sim.3095), so that 0 of n in every family
+    does not claim certainty: the distance to an end is the root of the sum of the squared distances, over their number.
+    """
     if not estimates:
         return without_error(math.nan, 0)
-    mean = sum(e.mean for e in estimates) / len(estimates)
-    se = math.sqrt(sum(e.se**2 for e in estimates)) / len(estimates)
-    margin = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se
-    inside = all(e.low >= 0 and e.high <= 1 for e in estimates)
-    low, high = (max(0.0, mean - margin), min(1.0, mean + margin)) if inside else (mean - margin, mean + margin)
-    return Estimate(mean, se, sum(e.n for e in estimates), low, high)
+    count = len(estimates)
+    mean = sum(e.mean for e in estimates) / count
+    se = math.sqrt(sum(e.se**2 for e in estimates)) / count
+    below = math.sqrt(sum((e.mean - e.low) ** 2 for e in estimates)) / count
+    above = math.sqrt(sum((e.high - e.mean) ** 2 for e in estimates)) / count
+    return Estimate(mean, se, sum(e.n for e in estimates), mean - below, mean + above)
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:

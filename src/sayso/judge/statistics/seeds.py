@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sayso.base.errors import UserError
-from sayso.judge.statistics.clusters import cluster_error, cluster_sums
+from sayso.judge.statistics.clusters import cluster_error, cluster_errors, cluster_sums
 from sayso.judge.statistics.distributions import t_beyond, t_limit
 from sayso.judge.statistics.estimate import Estimate, Floats, without_error
 
@@ -85,21 +85,25 @@ def _moments(scores: Floats, variance: Floats) -> float:
     return max(0.0, excess / float(weight.sum() - (weight**2).sum() / weight.sum()))
 
 
-def crossed(scores: Floats | Sequence[Sequence[float]]) -> Seeds:
+def crossed(scores: Floats | Sequence[Sequence[float]], clusters: Sequence[object] | None = None) -> Seeds:
     """Summarize scores of seeds on the same items [S, n], S and n at least 2.
 
     The error of a seed is what remains after removing the means of seeds and items (two-way analysis of variance
     without replication; Searle, Casella and McCulloch 1992, Variance Components): an item that is hard for all seeds
-    makes none of them better.
+    makes none of them better. `clusters` names the passage of each item: what remains is then summed by passage (CR1,
+    as in `clustered`), because a seed that is lucky with a passage is lucky with all of its items.
     """
     table = np.asarray(scores, np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
         raise UserError(f"Scores need a row per seed and a column per item, at least 2 of each; got {table.shape}.")
-    seeds, items = table.shape
     means = table.mean(1)
     residual = table - means[:, None] - table.mean(0) + table.mean()
-    error = math.sqrt(float((residual**2).sum()) / ((seeds - 1) * (items - 1)) / items)
-    return over_seeds(means, np.full(seeds, error))
+    sums, sizes = zip(*(cluster_sums(row, clusters) for row in residual), strict=True)
+    if len(sizes[0]) < 2:
+        raise UserError("Seeds are summarized on items of two or more passages; all of these belong to one.")
+    errors = cluster_errors(np.stack(sums), np.stack(sizes))
+    error = math.sqrt(float((errors**2).sum()) / (len(table) - 1))
+    return over_seeds(means, np.full(len(table), error))
 
 
 def compare_recipes(a: Seeds, b: Seeds) -> RecipeDifference:
@@ -149,17 +153,15 @@ def compare_crossed(
     Satterthwaite's. `clusters` names the passage of each item.
     """
     left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    one, other = crossed(left), crossed(right)
-    if left.shape[1] != right.shape[1]:
+    if {left.ndim, right.ndim} == {2} and left.shape[1] != right.shape[1]:
         raise UserError(
             f"Recipes are compared on the same items, but one has {left.shape[1]} scores a seed and the other "
             f"{right.shape[1]}."
         )
+    one, other = crossed(left, clusters), crossed(right, clusters)
     per_item = left.mean(0) - right.mean(0)
     sums, sizes = cluster_sums(per_item, clusters)
     units, mean = len(sums), float(per_item.mean())
-    if units < 2:
-        raise UserError("Recipes are compared on items of two or more passages; all of these belong to one.")
     shared = one.within**2 / len(left) + other.within**2 / len(right)  # in both parts: seeds by items
     items = max(0.0, cluster_error(sums, sizes) ** 2 - shared)
     seeds = [(float(table.mean(1).var(ddof=1)) / len(table), len(table) - 1) for table in (left, right)]

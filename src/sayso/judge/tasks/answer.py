@@ -5,7 +5,7 @@ it is right, and the bits per byte of the right one, which tells small models ap
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sayso.base.errors import UserError
 from sayso.judge.likelihood.continuations import Continuation, ContinuationScore, Scorer
@@ -37,12 +37,10 @@ def answer_items(
         for number, group in zip(asked, groups, strict=True)
     ]
 
-    def answer(places: list[int]) -> list[Answer]:
+    def answer(places: list[int]) -> Iterator[Answer]:
         scores = scorer.score([groups[place] for place in places])
-        return [
-            answer_of(task, items[asked[place]], marks[place], groups[place], own)
-            for place, own in zip(places, scores, strict=True)
-        ]
+        for place, own in zip(places, scores, strict=True):
+            yield answer_of(task, items[asked[place]], marks[place], groups[place], own)
 
     named = [Asked(items[number].name, mark) for number, mark in zip(asked, marks, strict=True)]
     return answer_new(named, answer, _AT_ONCE, memory, progress)

@@ -3,7 +3,7 @@
 Takes the items that are asked and a function that answers some of them; returns the answers to all, in order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,11 @@ class Answer:
     text: str = ""
     """The answer, if it was generated."""
 
+    @property
+    def unit(self) -> str:
+        """What is sampled independently: its cluster, or the item itself."""
+        return self.cluster or self.item
+
 
 class Memory(Protocol):
     """Answers of one model to one task that outlast the process."""
@@ -54,15 +59,15 @@ class Asked:
 
 def answer_new(
     asked: Sequence[Asked],
-    answer: Callable[[list[int]], Sequence[Answer]],
+    answer: Callable[[list[int]], Iterable[Answer]],
     at_once: int,
     memory: Memory | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Answer]:
     """Return the answer to each item: that in memory, or a new one, which is kept.
 
-    `answer` takes the places in `asked` of at most `at_once` items. `progress` receives the number of items done each
-    time.
+    `answer` takes the places in `asked` of at most `at_once` items. If it fails half way, the answers that it has
+    yielded are kept. `progress` receives the number of items done each time.
     """
     earlier = {place: memory.known(one.item, one.prompt) if memory else None for place, one in enumerate(asked)}
     found = {place: one for place, one in earlier.items() if one is not None}
@@ -70,9 +75,13 @@ def answer_new(
     waiting = [place for place in earlier if place not in found]
     for start in range(0, len(waiting), at_once):
         part = waiting[start : start + at_once]
-        new = dict(zip(part, answer(part), strict=True))
-        if memory:
-            memory.keep(list(new.values()))
+        new: dict[int, Answer] = {}
+        try:
+            for place, one in zip(part, answer(part), strict=True):
+                new[place] = one
+        finally:
+            if memory and new:
+                memory.keep(list(new.values()))
         found |= new
         progress(len(new))
     return [found[place] for place in earlier]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sayso.judge.statistics.clusters import clustered
+from sayso.judge.statistics.clusters import mean_of_items
 from sayso.judge.statistics.estimate import Estimate, estimate, mean_of
 from sayso.judge.tasks.item import NumberedItem, has_equal_options
 from sayso.judge.tasks.kept import Answer
@@ -85,10 +85,7 @@ def _mean(answers: Sequence[Answer], values: Sequence[float], high: float = 1.0)
 
     All scores are from 0 to 1 but bits per byte, which have no upper end.
     """
-    clusters = [answer.cluster or answer.item for answer in answers]
-    if len({*clusters}) < len(clusters):
-        return clustered(values, clusters, 0.0, high)
-    return estimate(values, 0.0, high)
+    return mean_of_items(values, [answer.unit for answer in answers], 0.0, high)
 
 
 def blimp_mean(results: Sequence[TaskResult]) -> Estimate:
@@ -103,7 +100,7 @@ def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate
     """Return the mean of the centered scores, with the error that the choice of items causes."""
     parts = []
     for found in results:
-        scale, main = 1 - found.task.chance(older=older), found.main
-        value = found.centered(older=older)
-        parts.append(Estimate(value, main.se / scale, main.n, value - math.inf, value + math.inf))
+        guess, main = found.task.chance(older=older), found.main
+        mean, low, high = ((end - guess) / (1 - guess) for end in (main.mean, main.low, main.high))
+        parts.append(Estimate(mean, main.se / (1 - guess), main.n, low, high))
     return mean_of(parts)
