@@ -154,7 +154,8 @@ class Contents:
     @classmethod
     def of(cls, store: Store) -> "Contents":
         """Read everything at one moment."""
-        with store.engine.begin() as connection:
+        snapshot = {"isolation_level": "REPEATABLE READ"} if store.engine.dialect.name == "postgresql" else {}
+        with store.engine.execution_options(**snapshot).begin() as connection:
 
             def every(table: sql.Table) -> Rows:
                 return {row["id"]: row for row in connection.execute(table.select()).mappings()}

@@ -1,6 +1,6 @@
 """`kill -9` at random moments: nothing acknowledged is lost, an alias is never half moved, and everything goes on.
 
-    python -m bench.kill_anytime [--moments 100] [--seed 0]
+    python -m bench.kill_anytime [--moments 100] [--seed 0] [--only server|PostgreSQL|cycle]
 
 A third of the moments each:
 
@@ -25,7 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,17 +81,19 @@ def main() -> None:
     arguments = parser("kill_anytime", __doc__)
     arguments.add_argument("--moments", type=int, default=MOMENTS, help="number of kills in all")
     arguments.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments.add_argument("--only", choices=("server", "PostgreSQL", "cycle"), help="kill nothing else")
     options = arguments.parse_args()
     draw, third = random.Random(options.seed), options.moments // 3
-    with TemporaryDirectory() as folder, started() as postgres:
+    with TemporaryDirectory() as folder, nullcontext() if options.only == "cycle" else started() as postgres:
         place = Path(folder)
         tallies = {
             f"{target} on {kind}": kill_services(place / f"{target}-{kind}", address, postgres, [target] * count, draw)
             for target, kind, address, count in shares(place, postgres, third)
+            if options.only in (None, target)
         }
-        left = options.moments - sum(one.moments for one in tallies.values())
-        moments, faults, counts = kill_cycles(place / "cycles", left, draw)
-        tallies["cycle"] = Tally(moments, moments - len(faults), faults=faults, counts=counts)
+        if options.only in (None, "cycle"):
+            moments, faults, counts = kill_cycles(place / "cycles", options.moments - 2 * third, draw)
+            tallies["cycle"] = Tally(moments, moments - len(faults), faults=faults, counts=counts)
     result(
         "kill_anytime",
         "moments survived",

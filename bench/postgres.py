@@ -44,16 +44,25 @@ class Postgres:
     def kill(self, victim: Victim, draw: random.Random) -> bool:
         """Kill it with all of its processes, its first one alone, or one that serves a connection.
 
-        Return whether it has to be started again: from the death of a single process it recovers by itself.
+        Return whether it has to be started again. From the death of a single process it recovers by itself, and has
+        done so on return.
         """
+        before = self._starts()
         first = int((self.data / "postmaster.pid").read_text().split()[0])
         others = [int(one) for one in Path(f"/proc/{first}/task/{first}/children").read_text().split()]
         serving = [one for one in others if NAME in _title(one)]
         if victim == "backend" and serving:
             _kill([draw.choice(serving)])
+            until = time.monotonic() + PATIENCE
+            while self._starts() == before and time.monotonic() < until:
+                time.sleep(0.05)
             return False
         _kill([first] if victim == "postmaster" else [first, *others])
         return True
+
+    def _starts(self) -> int:
+        """Return how often it began to accept connections."""
+        return (self.folder / "log").read_text(errors="replace").count("ready to accept connections")
 
     def stop(self) -> None:
         """Stop it, if it runs."""
