@@ -165,7 +165,8 @@ def fill(store: Store, size: int, rated: Rows | None = None) -> None:
 def copy_rows(connection: sql.Connection, table: str, rows: list[dict[str, Any]]) -> None:
     """Add rows by COPY without checks of foreign keys, several times as fast as by INSERT."""
     names = ", ".join(f'"{name}"' for name in rows[0])
-    with connection.connection.cursor() as cursor:
+    raw: Any = connection.connection  # of psycopg
+    with raw.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:

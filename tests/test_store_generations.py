@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,6 +98,16 @@ def test_replies_are_recorded_all_or_none(store: Store) -> None:
     with pytest.raises(sql.exc.SQLAlchemyError):
         Generations(store).record([recorded(), recorded(route=None)])
     assert count(store, messages) == count(store, conversations) == 0
+
+
+def test_a_stored_reply_is_found_by_its_request(store: Store) -> None:
+    """By its number among the replies to the request, and the exact time that it took; another one is not."""
+    kept, made = Generations(store), replace(MADE, seconds=0.1 + 0.2)
+    replies = [replace(recorded(request="r", sample=sample), generation=made) for sample in range(2)]
+    ids = kept.record(replies)
+    assert [kept.find(made, reply.trace) for reply in replies] == ids
+    assert kept.find(MADE, replies[0].trace) is None
+    assert kept.find(made, recorded(request="other").trace) is None
 
 
 def test_processes_share_the_conversation_of_a_key(store: Store) -> None:

@@ -162,9 +162,9 @@ def test_generated_bodies_are_answered_or_refused(
 def test_generated_addresses_are_answered_or_refused(
     client: TestClient, operations: dict[tuple[str, str], Any]
 ) -> None:
-    """Routes without a body, with generated parts of the path."""
+    """Routes without a body, with generated parts of the path; but for the stream that never ends."""
     for (method, path), operation in operations.items():
-        if path in BODIES:
+        if path in BODIES or path == "/api/changes":
             continue
         modes = ["positive", "negative"] if path.endswith("{conversation_id}") else ["positive"]
         for mode in modes:
