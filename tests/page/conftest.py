@@ -133,7 +133,9 @@ def visit(browser: "sync_api.Browser", serve: Callable[..., str]) -> Iterator[Ca
             complaints.append(line.text)
 
     def go(address: str | None = None, path: str = "/", **settings: Any) -> "sync_api.Page":
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 750}, **settings})
+        context = browser.new_context(
+            **{"viewport": {"width": 1100, "height": 750}, "reduced_motion": "reduce", **settings}
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
