@@ -387,9 +387,12 @@ def rate(life: Life) -> None:
     store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, by playwright's synchronous API, of which a process can have one at a time."""
+    """Chromium, by playwright's synchronous API, of which a process can have one at a time.
+
+    It ends with each module, because other tests cannot run an event loop in its thread.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
     if path is None:

@@ -243,7 +243,8 @@ def test_a_refusal_is_a_sentence_with_another_try(visit: Open, store: Store, rep
     page.get_by_role("alert").get_by_text("No conversation with a reply matches; change the filters.").wait_for()
     page.get_by_label("Until").fill("")
     page.get_by_role("button", name="Try again").click()
-    page.get_by_role("alert").wait_for(state="detached")
+    page.get_by_role("link", name="Read", exact=True).wait_for()
+    assert "#/diagnose/1" in page.url
 
 
 def test_keys_can_be_turned_off(visit: Open, store: Store, replies: list[int]) -> None:

@@ -74,6 +74,7 @@ def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> 
     assert plot.locator(".line").count() == 1
     page.get_by_text("Table").click()
     rows = page.locator(".behind tr")
+    rows.nth(2).wait_for()
     assert rows.all_inner_texts() == ["step\tseries 1\tseries 2", "0\t4\t5", "20\t1\t3"]
 
 

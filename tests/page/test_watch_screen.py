@@ -1,7 +1,6 @@
 """The screen Watch in a real browser: charts, the way to the replies behind them, triage by keys, drift and trials."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -201,9 +200,3 @@ def test_it_shuts_no_one_out(
                 faults.update(f"{path}, {scheme}, {settings}: {told}" for told in accessibility_faults(page))
             assert page.locator("#view").evaluate(WIDE) == []
     assert faults == set()
-
-
-def test_its_scripts_and_styles_are_small() -> None:
-    """All of the page's together at most 150 kB."""
-    folder = Path(__file__).parents[2] / "src" / "sayso" / "serve" / "page"
-    assert sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".js", ".css")) <= 150_000

@@ -64,15 +64,18 @@ function entry(sample, draw) {
 // The form that draws a sample.
 function drawing({ models, detectors }) {
   const field = (text, name, tag, more, ...options) => make("label", {}, text, make(tag, { name, ...more }, ...options.map(option)));
-  const draw = async (event) => {
-    event.preventDefault();
+  const draw = async () => {
     const { which, ...given } = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
     for (const name of ["size", "seed"]) if (given[name]) given[name] = Number(given[name]);
-    const made = await trying(form, () => post("/samples", { ...given, ...(which && JSON.parse(which)) }));
-    if (made) location.hash = addressOf("diagnose", [made.id]);
+    const made = await post("/samples", { ...given, ...(which && JSON.parse(which)) });
+    location.hash = addressOf("diagnose", [made.id]);
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    trying(form, draw);
   };
   const kinds = [["", "All"], ['{"only":"flagged"}', "Flagged"], ['{"only":"disliked"}', "Thumbs down"], ...detectors.map((name) => [JSON.stringify({ detector: name }), `Flagged by ${name}`])];
-  const form = make("form", { class: "bar", onsubmit: draw }, field("Conversations", "size", "input", { type: "number", min: 1, max: 1000, value: 100, required: true }),
+  const form = make("form", { class: "bar", onsubmit: submit }, field("Conversations", "size", "input", { type: "number", min: 1, max: 1000, value: 100, required: true }),
     field("Which", "which", "select", {}, ...kinds), field("Model", "model", "select", {}, ["", "Any"], ...models.map((name) => [name])),
     field("Since", "since", "input", { type: "date" }), field("Until", "until", "input", { type: "date" }),
     field("Seed", "seed", "input", { type: "number", min: 0, max: 2147483647, placeholder: "random" }), field("Name", "name", "input", { maxLength: 100, placeholder: "optional" }), make("button", { class: "main" }, "Draw"));
