@@ -96,7 +96,7 @@ def test_the_command_line_recognizes_a_run_from_python(life: sayso.Life, base: T
         (lambda life: life.pretrain(name=3), "name must be a string; got 3"),
         (lambda life: life.pretrain(restart=1), "restart must be True or False; got 1"),
         (lambda life: life.quantize(bits=5), "bits must be 8 or 4; got 5"),
-        (lambda life: life.merge(name="x"), "needs the argument 'adapter'"),
+        (lambda life: life.merge(name="x"), "needs the argument 'parent'"),
         (lambda life: life.export("a", model="b"), "got 'model' twice"),
         (lambda life: life.puzzles("addition", sizes=[3, "x"]), "must be an integer"),
         (lambda life: life.prepare(sources=3), "must be a string; got 3"),
