@@ -19,6 +19,8 @@ const SCREENS = [
   ["models", "Models", "models"],
 ];
 
+const STYLES = { models: ["runs", "models"] }; // of a screen with other style sheets than its own
+
 let shown = null; // {name, controller} of the open screen
 
 async function route() {
@@ -45,7 +47,7 @@ async function route() {
 async function fill(view, place, signal) {
   view.setAttribute("aria-busy", "true");
   try {
-    const screen = await import(`./${place.screen}.js`);
+    const [screen] = await Promise.all([import(`./${place.screen}.js`), ...(STYLES[place.screen] ?? [place.screen]).map(styled)]);
     if (!signal.aborted) await screen.open(view, place, signal);
   } catch (error) {
     if (signal.aborted) return;
@@ -54,6 +56,21 @@ async function fill(view, place, signal) {
   } finally {
     view.removeAttribute("aria-busy");
   }
+}
+
+// Load a style sheet once.
+function styled(name) {
+  const href = `/page/${name}.css`;
+  if (find(`link[href="${href}"]`)) return null;
+  const link = make("link", { rel: "stylesheet", href });
+  document.head.append(link);
+  return new Promise((resolve, reject) => {
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", () => {
+      link.remove();
+      reject(new Refused("The server cannot be reached. Is 'sayso serve' running?", 0));
+    });
+  });
 }
 
 function mark(name) {
