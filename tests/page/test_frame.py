@@ -110,3 +110,16 @@ def test_charts_shut_no_one_out(visit: Open, accessibility_faults: Callable[[syn
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert accessibility_faults(page) == []
+
+
+def test_what_belongs_to_a_screen_goes_with_it(visit: Open, store: Store) -> None:
+    """A question of one screen is dismissed by going to another, which has no buttons of the chat."""
+    store.say(store.new_conversation().id, "hello there")
+    page = visit(path="/#/chat/1")
+    page.get_by_role("button", name="Export this conversation").wait_for()
+    page.get_by_role("link", name="Rate").click()
+    page.get_by_role("dialog").wait_for()
+    assert not page.get_by_role("button", name="Export this conversation").is_visible()
+    page.goto(page.url.split("#")[0] + "#/diagnose")
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.get_by_text("Draw a sample").wait_for(state="attached")

@@ -34,11 +34,14 @@ export function tell(text) {
 }
 
 // Show a dialog and return it when it has closed; its `returnValue` is the button's value, "" when it was dismissed.
-// It is made for this one question: the `close` event of an earlier one may still be pending.
+// It is made for this one question: the `close` event of an earlier one may still be pending. Going elsewhere dismisses it.
 export function question(dialog) {
+  const dismiss = () => dialog.close();
   document.body.append(dialog);
+  window.addEventListener("hashchange", dismiss);
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
+      window.removeEventListener("hashchange", dismiss);
       dialog.remove();
       resolve(dialog);
     });
