@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from sayso.api.model import settings
 from sayso.base.errors import UserError
-from sayso.base.ranges import Options, Share, numbers_of
+from sayso.base.ranges import HUGE, Options, Share, numbers_of
 from sayso.cli.commands import as_command
 from sayso.reply.speaking import GenerationOptions
 from sayso.run.chat import Chat
@@ -69,7 +69,7 @@ def test_a_setting_added_to_the_declaration_appears_everywhere() -> None:
         Body(warmth=2)
     *rest, shown = page_controls(64, More)
     assert rest == page_controls(64)
-    numbers = {"min": 0, "max": 0.5, "step": 0.1, "default": 0.25}
+    numbers = {"min": 0, "max": 0.5, "step": 0.1, "default": 0.25, "more": False}
     assert shown == {"name": "warmth", "label": "Warmth", "help": control.help, "type": "range", **numbers}
 
 
@@ -120,15 +120,16 @@ def test_minus_one_is_off_in_the_api(name: str) -> None:
 
 
 def test_controls_of_the_page_agree_with_the_declaration() -> None:
-    """Each is a declared setting with its default; its ends are in the declared range."""
+    """Each is a declared setting with its default; its ends are in the declared range, or there are none."""
     by_name = {setting.name: setting for setting in declared()}
     shown = page_controls(64)
-    assert [control["name"] for control in shown] == [name for name, one in by_name.items() if one.control]
+    assert [control["name"] for control in shown] == list(by_name)
+    assert [control["name"] for control in shown if not control["more"]] == ["temperature", "max_tokens"]
     for control in shown:
         setting = by_name[control["name"]]
         assert control["default"] == setting.default
-        assert control["min"] == setting.limits.least
-        assert control["max"] in setting.limits
+        assert control["min"] == (setting.limits.least if setting.limits.least > -HUGE else None)
+        assert control["max"] is None or control["max"] in setting.limits
     assert [control["max"] for control in shown if control["name"] == "max_tokens"] == [64]
 
 

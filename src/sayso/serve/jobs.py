@@ -27,7 +27,7 @@ MOST_RUNNING = 4
 SHOWN = 20  # jobs in a list
 OUTPUT = 16_384  # bytes of the end of the output that are shown
 PROC = Path("/proc")
-_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z-]{1,40}-[0-9a-f]{6}")
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[a-z-]{1,40}-[0-9a-f]{6}")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _STOPPED = (130, -signal.SIGTERM, -signal.SIGINT)
 
@@ -72,7 +72,7 @@ class Jobs:
             if len(running) >= MOST_RUNNING:
                 raise UserError(f"At most {MOST_RUNNING} jobs run at a time; wait until one ends, or stop one.")
             now = datetime.now(UTC)
-            name = f"{now:%Y%m%d-%H%M%S}-{command.act.replace(' ', '-')}-{secrets.token_hex(3)}"
+            name = f"{now:%Y%m%d-%H%M%S-%f}-{command.act.replace(' ', '-')}-{secrets.token_hex(3)}"
             folder = self.folder / name
             work_in(self.folder)
             work_in(folder)

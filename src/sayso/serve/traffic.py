@@ -97,6 +97,7 @@ class Traffic:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
         await self._write_held()
 
     async def _write_later(self) -> None:
