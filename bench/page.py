@@ -135,7 +135,7 @@ def first_paint(browser: Browser, address: str) -> float:
 
 
 def late_frames(page: Page, address: str, what: str) -> dict[str, Any]:
-    """Return the share of late frames, and the median and the worst frame in milliseconds."""
+    """Return the share of late frames, and the median and longest frame time in milliseconds."""
     page.goto("about:blank")
     page.goto(f"{address}/#/chat/{TALKS + 1}")
     page.locator(".reply .tools").last.wait_for(state="attached")

@@ -24,7 +24,7 @@ _MOST = 2**31
 
 
 def catch_up(store: Store, seconds: float) -> int:
-    """Measure replies that have no measures, for about so many seconds; return how many messages are not looked at."""
+    """Measure unmeasured replies for at most about `seconds`; return the number of messages still to be examined."""
     end = time.monotonic() + seconds
     for left in _parts(store):
         if time.monotonic() >= end:

@@ -96,6 +96,6 @@ def _sign(rating: Rating) -> int:
 
 
 def weight_of(agreed: float, compared: float) -> float:
-    """Return the weight, from 0 to 1, of one who agreed so often in so many comparisons."""
+    """Return an annotator's weight, from 0 to 1, given how many of their comparisons agreed with others."""
     rate = (agreed + _AGREED) / (compared + _BEFORE)
     return round(min(1.0, max(0.0, (rate - 0.5) / (_FULL - 0.5))), 4)

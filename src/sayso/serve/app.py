@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
@@ -117,7 +117,22 @@ def make_app(
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.models = models
     add_handlers(app)
-    routers = [
+    routers = _routers(models, store, replies, records)
+    for router in routers:
+        app.include_router(router)
+    # The last one added is the outermost.
+    app.add_middleware(AccessMiddleware, keyring=keyring, body_limit=body_limit, origins=origins)
+    app.add_middleware(PathAliases, names=names_under_v1(routers))
+    app.add_middleware(Envelope, origins=origins, traffic=traffic)
+
+    _add_state(app, models)
+    add_page(app)
+    return app
+
+
+def _routers(models: ServedModels, store: Store, replies: PageReplies, records: LifeRecords | None) -> list[APIRouter]:
+    """Return the routes of the API, then those of the page."""
+    return [
         openai_routes(models, int(time.time())),
         embedding_routes(models),
         token_routes(models),
@@ -138,12 +153,10 @@ def make_app(
         watch_routes(store),
         triage_routes(store),
     ]
-    for router in routers:
-        app.include_router(router)
-    # The last one added is the outermost.
-    app.add_middleware(AccessMiddleware, keyring=keyring, body_limit=body_limit, origins=origins)
-    app.add_middleware(PathAliases, names=names_under_v1(routers))
-    app.add_middleware(Envelope, origins=origins, traffic=traffic)
+
+
+def _add_state(app: FastAPI, models: ServedModels) -> None:
+    """Add the routes that tell whether the server lives, answers, and how it does."""
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -162,9 +175,6 @@ def make_app(
     @app.get("/metrics")
     async def measured() -> Response:
         return Response(metrics_text(models.registries), media_type=TYPE)
-
-    add_page(app)
-    return app
 
 
 def _records(life: Life, acts: Acts) -> LifeRecords:

@@ -17,7 +17,7 @@ import numpy as np
 from sayso.judge.statistics.estimate import LEVEL, Floats
 
 Words = Mapping[str, int]
-_WORDS = 2_000  # the most frequent ones are told apart; all others count as one
+_WORDS = 2_000  # the most frequent words have bins of their own; the rest share one
 _TOLD = 8  # words named on each side
 _SMALL = 1e-12  # differences by rounding
 

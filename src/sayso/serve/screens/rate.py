@@ -1,6 +1,6 @@
 """The routes of the screen Rate: take an item of the queue, say what one thinks of it, undo that, see what came of it.
 
-Replies are shown without what made them, which is told only once a person has chosen.
+Replies are shown blind: the models' names are revealed only after a person has chosen.
 """
 
 from collections.abc import Iterator
