@@ -17,7 +17,7 @@ Told = list[float | int | None]
 def period_of(size: int, shift: int) -> Callable[[int], int]:
     """Return the function from an hour to the first hour of its period of `size` hours.
 
-    Days begin at midnight `shift` hours east of Greenwich, weeks on Mondays.
+    Days start at midnight in the time zone UTC + `shift` hours, weeks on Mondays.
     """
     offset = shift + _MONDAY
     return lambda hour: (hour + offset) // size * size - offset

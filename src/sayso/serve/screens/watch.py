@@ -1,6 +1,6 @@
 """The routes of the screen Watch: charts over time, drift, models on trial, and the replies behind each number.
 
-Hours are counted since 1970 in UTC. Before anything is told, replies without measures are measured, for half a second
+Hours are counted since 1970 in UTC. Each request first measures new replies, for half a second
 at most; `behind` is how many messages have not been looked at yet.
 """
 
@@ -56,7 +56,7 @@ class SpanQuery(Asked):
 
 
 class ChartsQuery(SpanQuery):
-    """GET /api/watch: in periods of so many hours, which begin at midnight `shift` hours east of Greenwich."""
+    """GET /api/watch: `period` is in hours; periods start at midnight in the time zone UTC + `shift` hours."""
 
     period: Literal["1", "24", "168"] = "24"
     shift: Annotated[int, Field(ge=-14, le=14)] = 0
