@@ -5,6 +5,7 @@ import { bars } from "./bars.js";
 import { copyOf, make } from "./dom.js";
 import { listName } from "./rate.js";
 import { ask, call, follow, save } from "./server.js";
+import { table } from "./table.js";
 
 export async function results(view, { queue }, signal) {
   const body = make("div", { class: "results" });
@@ -32,8 +33,8 @@ function parts({ agreement, models, people }, queue) {
   return [
     card("Agreement", ...agreed(agreement)),
     ...(versus.length ? [card("Models", bars({ caption: "How often the first model won, a tie counting half", rows: versus, most: 1, text: percent }))] : []),
-    card("Queue", table("Queue", ["List", "Kind", "Items", "Finished"], queue.map((row) => [listName(row.origin), row.kind === "pair" ? "pairs" : "prompts", row.items, row.finished]))),
-    ...(people.length ? [card("People", table("People", ["Name", "Compared", "Written", "Checked"], people.map((row) => [row.annotator, row.compare, row.write, row.check])))] : []),
+    card("Queue", table("Queue", ["List", "Kind", ">Items", ">Finished"], queue.map((row) => [listName(row.origin), row.kind === "pair" ? "pairs" : "prompts", row.items, row.finished]))),
+    ...(people.length ? [card("People", table("People", ["Name", ">Compared", ">Written", ">Checked"], people.map((row) => [row.annotator, row.compare, row.write, row.check])))] : []),
   ];
 }
 
@@ -41,11 +42,4 @@ function agreed({ mean, low, high, n }) {
   if (mean === null) return [copyOf("no-alpha")];
   const between = low === null ? "" : `, 95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}`;
   return [make("p", {}, make("b", { class: "big" }, mean.toFixed(2)), `${between}, from ${n} ${n === 1 ? "pair" : "pairs"}`), copyOf("alpha")];
-}
-
-function table(title, heads, rows) {
-  const kind = (value) => (typeof value === "number" ? "number" : null);
-  const head = (text, place) => make("th", { scope: "col", class: kind(rows[0]?.[place]) }, text);
-  const cell = (value, place) => (place ? make("td", { class: kind(value) }, String(value)) : make("th", { scope: "row" }, value));
-  return make("div", { class: "scroller", tabIndex: 0, role: "group", "aria-label": title }, make("table", {}, make("thead", {}, make("tr", {}, heads.map(head))), make("tbody", {}, rows.map((row) => make("tr", {}, row.map(cell))))));
 }

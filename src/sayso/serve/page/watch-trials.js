@@ -4,6 +4,7 @@ import { moment, percent } from "./axis.js";
 import { make } from "./dom.js";
 import { addressOf, here, keepQuery } from "./place.js";
 import { call } from "./server.js";
+import { table } from "./table.js";
 
 const HOUR = 3_600_000, WEEK = 168;
 // A number with three digits: an interval says how many matter.
@@ -27,13 +28,6 @@ function section(title, address, fill, signal, ...tools) {
   return [make("section", { class: "watched" }, make("h2", {}, title), tools, place), load];
 }
 
-// A table of [name of the row, cell, ...].
-export function table(label, head, rows) {
-  const row = ([name, ...cells]) => make("tr", {}, make("th", { scope: "row" }, name), cells.map((cell) => make("td", { class: "number" }, cell)));
-  return make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": label }, make("table", {},
-    make("thead", {}, make("tr", {}, head.map((name, i) => (name ? make("th", { scope: "col", class: i ? "number" : null }, name) : make("td"))))), make("tbody", {}, rows.map(row))));
-}
-
 // The last week of what is shown against the week before a day.
 export function drift(asked, signal) {
   const reference = () => Number(here().query.get("week")) || asked.stop - 2 * WEEK;
@@ -45,7 +39,7 @@ export function drift(asked, signal) {
     load();
   } });
   const [made, load] = section("Drift", () => `/api/watch/drift?end=${asked.stop}&reference=${reference() + WEEK}`, ({ asked: said, answered }) => [
-    table("Drift", ["", "Distance", "p", "Words per text", "In the reference", "Conversations"], [row("What was asked", said), row("What was answered", answered)]),
+    table("Drift", ["", ">Distance", ">p", ">Words per text", ">In the reference", ">Conversations"], [row("What was asked", said), row("What was answered", answered)]),
     ...[["asked", said], ["answered", answered]].map(([name, one]) => words(name, one)),
     make("p", { class: "quiet" }, "Distance of the words: their Jensen–Shannon divergence in bits, from 0 (the same shares) to 1 (no word in common); below it, its usual range if nothing had changed."),
   ], signal, make("div", { class: "bar" }, make("label", {}, "Reference week from", pick), make("p", { class: "quiet" }, `against the week until ${asked.end ? moment(asked.stop * HOUR) : "now"}`)));
@@ -74,12 +68,12 @@ function canary(one) {
   const line = (name, arm) => [name, number(arm.talks), ...[arm.liked, arm.failed].map((some) => valued(some, percent)), number(arm.preferred)];
   return make("div", { class: "card" }, make("h3", {}, `Canary ${one.model}, alias ${one.alias}${one.runs ? "" : " (ended)"}`),
     make("p", {}, make("b", {}, STATES[one.state]), `. ${one.said}`),
-    table(`Canary ${one.model}`, ["", "Conversations", "Liked", "Failed", "Preferred"], [line("current model", one.current), line(one.model, one.candidate)]),
+    table(`Canary ${one.model}`, ["", ">Conversations", ">Liked", ">Failed", ">Preferred"], [line("current model", one.current), line(one.model, one.candidate)]),
     make("p", { class: "quiet" }, `${percent(one.share)} of the conversations, since ${moment(one.since)}.`));
 }
 
 function shadow(asked, shadows) {
   const link = ({ model }) => make("a", { href: addressOf("watch", ["replies"], { start: asked.start, end: asked.stop, kind: "shadow", model }) }, model);
   return make("div", { class: "card" }, make("h3", {}, "Shadow: its replies minus those that were shown to the same prompts"),
-    table("Shadow", ["", "Against", "Prompts", ...COMPARED.map(([, title]) => title)], shadows.map((one) => [link(one), one.shown, number(one.n), ...COMPARED.map(([name, , text]) => valued(one.differences[name], text))])));
+    table("Shadow", ["", ">Against", ">Prompts", ...COMPARED.map(([, title]) => `>${title}`)], shadows.map((one) => [link(one), one.shown, number(one.n), ...COMPARED.map(([name, , text]) => valued(one.differences[name], text))])));
 }

@@ -6,7 +6,8 @@ import { chart } from "./chart.js";
 import { make, tell } from "./dom.js";
 import { addressOf, here, keepQuery } from "./place.js";
 import { call, follow } from "./server.js";
-import { drift, number, table, trials, valued } from "./watch-trials.js";
+import { table } from "./table.js";
+import { drift, number, trials, valued } from "./watch-trials.js";
 
 const HOUR = 3_600_000;
 const PARTS = { replies: "./watch-replies.js", reply: "./watch-replies.js", flags: "./watch-flags.js" };
@@ -149,7 +150,7 @@ function figure(asked, { charts, marks }, [name, title, text, hint]) {
 function summary(asked, totals) {
   const groups = Object.entries(totals), names = VALUES.filter(([name]) => !name.endsWith(":"));
   const cell = (name, text) => ([group, values]) => (values[name] ? make("a", { href: behind(asked, name, asked.start, asked.stop, group) }, valued(values[name], text)) : "–");
-  const made = table("In short", ["", ...groups.map(([group]) => (group === "all" ? "All" : group))], names.map(([name, title, text]) => [title, ...groups.map(cell(name, text))]));
+  const made = table("In short", ["", ...groups.map(([group]) => `>${group === "all" ? "All" : group}`)], names.map(([name, title, text]) => [title, ...groups.map(cell(name, text))]));
   made.classList.toggle("few", groups.length < 3);
   return made;
 }
