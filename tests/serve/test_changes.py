@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 
 from sayso.feedback.changes import store_marks
+from sayso.feedback.database import StoreError
 from sayso.feedback.store import Store
 from sayso.serve.changes import Changes
 
@@ -42,3 +44,31 @@ def test_each_listener_is_told_what_changed(store: Store) -> None:
     assert second == [[], ["messages"]]
     assert last == []
     assert looks <= 4
+
+
+def test_a_store_that_fails_for_a_while_ends_no_stream() -> None:
+    """What changed meanwhile is told when it is back."""
+
+    def looks() -> Iterator[dict[str, int]]:
+        yield {"messages": 1}
+        raise StoreError("The database cannot be reached.")
+
+    states = looks()
+    failed = 0
+
+    def marks() -> dict[str, int]:
+        nonlocal failed
+        if failed:
+            return {"messages": 2}
+        try:
+            return next(states)
+        except StoreError:
+            failed += 1
+            raise
+
+    async def listen() -> list[list[str]]:
+        events = Changes(marks, lambda: False).events()
+        return [told(await anext(events)), told(await anext(events))]
+
+    assert asyncio.run(listen()) == [[], ["messages"]]
+    assert failed == 1

@@ -7,12 +7,14 @@ share one look at the marks per second, and without readers nobody looks.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from sayso.feedback.database import StoreError
 from sayso.serve.stream import event
 
 PERIOD = 1.0  # seconds between looks
@@ -31,10 +33,11 @@ class Changes:
         self._lock = asyncio.Lock()
 
     async def look(self) -> Mapping[str, Any]:
-        """Return the marks, at most a period old."""
+        """Return the marks, at most a period old; the last known ones while the store fails."""
         async with self._lock:
             if time.monotonic() - self._at >= PERIOD:
-                self._held = await run_in_threadpool(self.marks)
+                with suppress(StoreError):
+                    self._held = await run_in_threadpool(self.marks)
                 self._at = time.monotonic()
             return self._held
 

@@ -387,7 +387,8 @@ async function learnModel() {
 // What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.
 async function news(topics) {
   if (topics.has("aliases") || topics.has("ratings")) await learnModel().catch(() => {});
-  if (open && topics.has("messages") && !state.speaking) await showList().catch(() => {});
+  const short = find("#list").children.length <= LISTED; // a longer list would lose its place
+  if (open && short && topics.has("messages") && !state.speaking) await showList().catch(() => {});
 }
 
 let begun = null;
