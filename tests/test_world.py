@@ -31,7 +31,8 @@ from sayso.world.make import LONGEST
 from sayso.world.notes import make_notes
 from sayso.world.questions import askable
 from sayso.world.replies import past, restated
-from sayso.world.smalltalk import ABOUT, ANY, CHATS, CLOSERS, CREATURES, OPENERS, THINGS, small_talk, story_request
+from sayso.world.requests import all_requests, request
+from sayso.world.smalltalk import CHATS, CLOSERS, CREATURES, OPENERS, THINGS, small_talk, story_request
 from sayso.world.story import PLOTS, Fact, make
 from sayso.world.tales import GLAD
 from sayso.world.topics import SELF
@@ -356,11 +357,23 @@ def test_everyday_chat_of_the_benchmark_is_not_in_training(monkeypatch: pytest.M
         question for one in SELF for question in one.questions
     ]
     known += [
-        *ANY,
-        *(about.format(x=form) for about in ABOUT for word in (*CREATURES, *THINGS) for form in (word.a, word.s)),
+        *all_requests(),
+        *(asked for word in (*CREATURES, *THINGS) for form in (word.a, word.s) for asked in all_requests(form)),
     ]
     assert len(turns) == 50
     assert not {plain(turn.said) for turn in turns} & set(map(plain, known))
+
+
+@pytest.mark.parametrize("subject", ["", "a fox"])
+def test_requests_for_a_story_are_composed_from_the_listed_parts(subject: str) -> None:
+    """Thousands of wordings, each with its subject and one mark at the end; nothing else is asked."""
+    listed, rng = all_requests(subject), random.Random(0)
+    asked = [request(rng, subject) for _ in range(2000)]
+    assert {*asked} <= listed
+    assert len({*asked}) > 800
+    assert all(re.fullmatch(r"[A-Z][^.?!]*( [^.?!]*)*[.?!]( Tell me the story\.)?", text) for text in listed)
+    assert all(subject in text and "  " not in text and " ," not in text for text in listed)
+    assert any(text.endswith("?") and " for the children" in text for text in asked)
 
 
 def test_questions_about_sayso_are_single_lines_and_asked_once() -> None:

@@ -36,8 +36,8 @@ _SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # Percentage of each kind of conversation.
 CONVERSATION_KINDS = {
-    "notes": 33, "story": 25, "words": 4, "sentences": 4, "happy": 2, "one_word": 5, "arithmetic": 2, "spelling": 1,
-    "letters": 1, "self": 9, "secret": 2, "chat": 10, "request": 2,
+    "notes": 33, "story": 25, "words": 3, "sentences": 3, "happy": 2, "one_word": 5, "arithmetic": 2, "spelling": 1,
+    "letters": 1, "self": 9, "secret": 2, "chat": 10, "request": 4,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
 QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story

@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 
 from .piece import lines
+from .requests import request
 from .tales import FLOWN, LONGEST_TALE, STRAY, TALES, roles_for, tale
 from .words import COLOURS, Word, article, plural
 
@@ -656,49 +657,7 @@ def _hero(name: str) -> Word:
 
 CREATURES = tuple(map(_hero, _CREATURES.split()))
 THINGS = tuple(Word(name) for name in _THINGS.split())
-ABOUT = lines("""
-    Tell me a story about {x}.
-    Tell me a short story about {x}.
-    Can you tell me a story about {x}?
-    Please tell me a story about {x}.
-    I want a story about {x}.
-    I want to hear a story about {x}.
-    Write a story about {x}.
-    Write me a little story about {x}.
-    Could you write a story about {x}?
-    Make up a story about {x}.
-    Do you know a story about {x}?
-    A story about {x}, please.
-    I would like to hear about {x}.
-    Tell a tale about {x}.
-    Let me hear a story about {x}.
-    Can I have a story about {x}?
-    Tell my child a story about {x}.
-    Give me a story about {x}.
-    """)
-ANY = lines("""
-    Tell me a story.
-    Tell me a short story.
-    Tell me another story.
-    Can you tell me a story?
-    Please tell me a story.
-    I want to hear a story.
-    Do you know a story?
-    Do you know any stories?
-    Read me a story.
-    A story, please!
-    Write a story.
-    Make up a story for me.
-    Tell me a bedtime story.
-    I would like a story, please.
-    Could you tell us a story?
-    Let me hear a story.
-    Tell me something nice.
-    One more story, please.
-    Tell me a fairy tale.
-    Story time!
-    """)
-NAMED = 0.7  # of the requests say what the story is to be about ...
+NAMED = 0.65  # of the requests say what the story is to be about ...
 DESCRIBED = 0.25  # ... and of these, what it looks like
 NATURES = ("little", "big", "old", "young", "brave", "lost", "hungry", "clever", "white", "black", "brown", "grey")
 
@@ -738,8 +697,8 @@ def story_request(rng: random.Random, split: str) -> tuple[str, str]:
         else:
             kind, hero = FLOWN, rng.choice(THINGS)
             hero = Word(f"{rng.choice(COLOURS)} {hero.noun}") if described else hero
-        asked = rng.choice(ABOUT).format(x=rng.choice((hero.a, hero.a, hero.s)))
+        asked = request(rng, rng.choice((hero.a, hero.a, hero.s)))
         parts = tale(rng, kind, {**roles, kind.topic: hero}, size)
     else:
-        asked, parts = rng.choice(ANY), tale(rng, rng.choice(TALES), roles, size)
-    return as_typed(rng, asked), " ".join(parts)
+        asked, parts = request(rng), tale(rng, rng.choice(TALES), roles, size)
+    return as_typed(rng, dressed(rng, asked)), " ".join(parts)
