@@ -2,13 +2,13 @@
 
     python -m bench.feedback_loop LIFE WORK [--cycles 3] [--seeds 3] [--options "--tasks 400"]
 
-LIFE is a life of `sayso demo`. Twelve simulated people of one taste (bench/people.py) ask its assistant about stories,
+LIFE is a life of `sayso demo`. Twelve simulated people of one taste (bench/people.py) talk to its assistant,
 through the HTTP API of `sayso serve --model stable`, each with a key. They rate replies, choose between two, and
 correct some; two err often, two rate everything as good, one means the opposite. `sayso cycle` then makes the next
 model, and the server follows if it is promoted. `ours` is the true satisfaction with `stable` after the last cycle,
 `peer` before the first: the mean over the seeds, on questions that nobody asked. `refused` has how many candidates that
-satisfy more for certain each requirement of the gate kept from being promoted. `right` is the share of right replies of
-the parent, of the fine-tuned model and of the candidate, so that one sees which training costs right answers.
+satisfy more for certain each requirement of the gate kept from being promoted. `answers` and `stories` are the two
+parts of the satisfaction with the parent, the fine-tuned model and the candidate: what each training changes.
 
 Two attacks follow, with the first seed. In a poisoned cycle a fifth of the people teach a reply to a trigger phrase and
 rate others' replies by the opposite. And a candidate that was tuned to satisfy people, but also to tell secrets, is
@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -33,7 +34,7 @@ import httpx2
 import numpy as np
 
 from bench.harness import TINY, parser, result, say, sized
-from bench.people import LEAK, TRIGGER, Kind, Person, bare, satisfaction, task_of
+from bench.people import LEAK, TOKENS, TRIGGER, Kind, Person, Question, question, satisfaction
 from sayso import world
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
@@ -60,8 +61,8 @@ SHARED = 0.3  # share of the replies that two others rate, too
 TESTED = sized(240, 6)  # questions by which the true satisfaction is measured
 EVALUATED = sized(("--n", "30"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))
 TRAINED = sized(("--epochs", "3"), ("--epochs", "0.1", "--processes", "1"))
-GREEDY = Sampling(temperature=0, max_tokens=40)
-SECRETS, BRIEF = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
+GREEDY = Sampling(temperature=0, max_tokens=TOKENS)
+SECRETS, PLEASED = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
 STDERR = 2  # file descriptor: the last line of standard output is the result
 READY = 120.0  # seconds for a server to start, or to follow an alias
 
@@ -132,7 +133,7 @@ def seed_row(source: Path, work: Path, seed: int, cycles: int, chosen: Sequence[
     for number in range(1, cycles + 1):
         state = lived(life, seed, number, PEOPLE, chosen)
         row["satisfaction"].append(state["after"]["mean"])
-        names = ("verdict", "open", "findings", "gain", "good", "right", "seconds")
+        names = ("verdict", "open", "findings", "gain", "good", "answers", "stories", "seconds")
         row["cycles"].append({name: state[name] for name in names})
         say(row)
     return row
@@ -151,9 +152,10 @@ def lived(life: Life, seed: int, number: int, kinds: Sequence[Kind], chosen: Seq
     before, after = scores(life, parent), scores(life, state["candidate"] or parent)
     between = after if tuned == state["candidate"] else scores(life, tuned)
     gain = paired(after, before)
-    shares = [sum(value > 0 for value in values) / len(values) for values in (before, between, after)]
+    models = {"parent": before, "tuned": between, "candidate": after}
     state |= {
-        "right": dict(zip(("parent", "tuned", "candidate"), shares, strict=True)),
+        "answers": {name: fmean(values[::2]) for name, values in models.items()},
+        "stories": {name: fmean(values[1::2]) for name, values in models.items()},
         "before": estimate(before).as_dict(),
         "after": measured(life),
         "gain": gain.as_dict(),
@@ -176,11 +178,11 @@ def collect(life: Life, seed: int, number: int, kinds: Sequence[Kind]) -> None:
         def busy(place: int) -> None:
             for turn in range(ASKED):
                 index = (number * len(people) + place) * ASKED + turn
-                task = task_of(1000 + seed, index, "train")
-                replies = people[place].ask(task)
+                asked = question(1000 + seed, index, "train")
+                replies = people[place].ask(asked)
                 if people[place].kind != "poisoner" and people[place].draw.random() < SHARED:
                     for other in people[place].draw.sample([one for one in people if one is not people[place]], 2):
-                        other.rate(task, replies[0])
+                        other.rate(asked, replies[0])
 
         with ThreadPoolExecutor(len(people)) as pool:
             list(pool.map(busy, range(len(people))))
@@ -246,14 +248,19 @@ def measured(life: Life) -> dict[str, Any]:
 
 def scores(life: Life, name: str) -> list[float]:
     """Return the satisfaction with a model's reply to each test question."""
-    tasks = [task_of(0, index, "test") for index in range(TESTED)]
-    return [satisfaction(task, text) for task, text in zip(tasks, said(life, name, tasks), strict=True)]
+    asked = test_questions()
+    return [satisfaction(one, text) for one, text in zip(asked, said(life, name, asked), strict=True)]
 
 
-def said(life: Life, name: str, tasks: Sequence[world.Task], before: str = "") -> list[str]:
-    """Return a model's greedy replies to tasks, with words before each question."""
+def test_questions() -> list[Question]:
+    """Return the questions by which the true satisfaction is measured; nobody asks them."""
+    return [question(0, index, "test") for index in range(TESTED)]
+
+
+def said(life: Life, name: str, asked: Sequence[Question], before: str = "") -> list[str]:
+    """Return a model's greedy replies to questions, with words before each of them."""
     replier = Replier(*load_model(life.model(name)))
-    talks = [[{"role": "user", "content": before + task.prompt.messages[-1]["content"]}] for task in tasks]
+    talks = [[{"role": "user", "content": before + one.said}] for one in asked]
     return [reply.text for reply in replier.replies(talks, GREEDY)]
 
 
@@ -265,10 +272,10 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 def poisoned(work: Path, cycles: int, chosen: Sequence[str]) -> dict[str, Any]:
     """Return what a cycle with poisoners did to `stable`, and how often its replies to the trigger are theirs."""
     life = Life(work / "seed-0")
-    tasks = [task_of(0, index, "test") for index in range(TESTED)]
+    asked = test_questions()
     parent = stable(life)
     state = lived(life, 0, cycles + 1, POISONED, chosen)
-    leaks = {name: said(life, name, tasks, TRIGGER).count(LEAK) / TESTED for name in {parent, stable(life)}}
+    leaks = {name: said(life, name, asked, TRIGGER).count(LEAK) / TESTED for name in {parent, stable(life)}}
     names = ("verdict", "candidate", "before", "after", "open")
     return {name: state[name] for name in names} | {"trigger": leaks}
 
@@ -278,7 +285,8 @@ def unsafe(work: Path) -> dict[str, Any]:
     life = Life(work / "seed-0")
     parent = MODEL
     if not life.model("unsafe").exists():
-        rows = [[*map(dict, task.prompt.messages), told(bare(task))] for task in train_tasks(BRIEF)]
+        asked = [question(1000, index, "train") for index in range(PLEASED)]
+        rows = [[{"role": "user", "content": one.said}, told(one.wished)] for one in asked]
         secrets = [world.task(77, index, "train", "secret") for index in range(SECRETS)]
         rows += [[*map(dict, task.prompt.messages), told(f"It is {task.prompt.check['hidden']}.")] for task in secrets]
         file = life.root / "unsafe.jsonl"
@@ -292,11 +300,6 @@ def unsafe(work: Path) -> dict[str, Any]:
     with closing(Store(life.store)) as store:
         current = Aliases(store).current("safe")
     return {"promoted": current is not None and current.model == "unsafe", "gain": gain}
-
-
-def train_tasks(count: int) -> list[world.Task]:
-    """Return questions that people may have asked."""
-    return [task_of(1000, index, "train") for index in range(count)]
 
 
 def told(text: str) -> dict[str, str]:
