@@ -106,7 +106,7 @@ def test_every_score_is_on_the_board(life: Life, capsys: pytest.CaptureFixture[s
     assert found["text: bits per byte, real"]["theirs-1234"]["mean"] == 1.5
     assert found["core: copa"]["base"] == estimate([1, 1, 0]).as_dict()
     told = capsys.readouterr().out
-    assert "1.250 ± 0.100" in told
+    assert "1.250 (1.050 to 1.450)" in told
     assert "core: copa" in told
 
 

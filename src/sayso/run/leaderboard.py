@@ -67,7 +67,7 @@ def leaderboard(options: Leaderboard) -> dict[str, Any]:
 
 
 def show_board(board: Board) -> None:
-    """Print a table with a row for each measure and a column for each model."""
+    """Print a table with a row for each measure and a column for each model: the value and its 95 % interval."""
     table = Table("measure", *board.models)
     for measure in board.measures:
         cells = [_cell(measure, name) for name in board.models]
@@ -80,7 +80,7 @@ def _cell(measure: Measure, name: str) -> str:
     one = measure.scores.get(name)
     if one is None:
         return ""
-    value = f"{one.mean:.3f}" if one.se != one.se else f"{one.mean:.3f} ± {one.se:.3f}"
+    value = f"{one.mean:.3f}" if one.low != one.low else f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})"
     return f"[bold]{value}[/bold]" if name == measure.best() else value
 
 
