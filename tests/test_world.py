@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from sayso.world.notes import make_notes
 from sayso.world.questions import askable
 from sayso.world.replies import past, restated
 from sayso.world.requests import all_requests, request
-from sayso.world.smalltalk import CHATS, CLOSERS, CREATURES, OPENERS, THINGS, small_talk, story_request
+from sayso.world.smalltalk import CHATS, CLOSERS, CREATURES, OPENERS, THINGS, ended, small_talk, story_request
 from sayso.world.story import PLOTS, Fact, make
 from sayso.world.tales import GLAD
 from sayso.world.topics import SELF
@@ -307,8 +308,10 @@ def test_small_talk_is_answered_on_its_topic() -> None:
         assert all({*re.findall(r"[a-z]+", reply.lower())} & {*chat.words} for reply in chat.replies), chat
     said = {small_talk(random.Random(seed))[0] for seed in range(400)}
     known = {wording.rstrip(".!?") for wording in wordings}
-    plain_ones = {text for text in said if text.lower().rstrip(".!?") in known}
+    joined = {f"{ended(a)} {ended(b)}".lower().rstrip(".!?") for chat in CHATS for a, b in permutations(chat.said, 2)}
+    plain_ones = {text for text in said if text.lower().rstrip(".!?") in known | joined}
     assert 0.5 < len(plain_ones) / len(said) < 0.8
+    assert 0.2 < len({text for text in plain_ones if text.lower().rstrip(".!?") in joined}) / len(plain_ones) < 0.4
     for text in said - plain_ones:
         assert any(wording in text.lower() for wording in known), text
         assert text.lower().startswith(tuple(map(str.lower, OPENERS))) or any(
@@ -353,7 +356,8 @@ def test_everyday_chat_of_the_benchmark_is_not_in_training(monkeypatch: pytest.M
     """No wording that the demo's lives are judged by is trained on, whatever its capitals and marks."""
     monkeypatch.syspath_prepend(Path(__file__).parent.parent)
     turns = importlib.import_module("bench.everyday").TURNS
-    known = [wording for chat in CHATS for wording in chat.said] + [
+    known = [wording for chat in CHATS for wording in chat.said]
+    known += [f"{ended(a)} {ended(b)}" for chat in CHATS for a, b in permutations(chat.said, 2)] + [
         question for one in SELF for question in one.questions
     ]
     known += [

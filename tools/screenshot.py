@@ -1,30 +1,28 @@
-"""Take the README's screenshots of a real life: a chat on the page, and the report.
+"""Take the screenshots of a real life for the README and the docs: the page's screens, and the report.
 
     python tools/screenshot.py [LIFE]
 
-Takes a life (default: `life`); writes docs/images/page.png and docs/images/report.png. Chats with the model through
-the real page in Chromium, with a temporary store, so that the life's own store is not changed.
+Takes a life (default: `life`); writes docs/images/page.png and docs/images/report.png and, if people have rated replies
+of the life, docs/images/screen-NAME.png for each other screen of the page. Runs `sayso serve` and opens the page in
+Chromium. It uses a temporary store or a copy of the life's, so the life's own is not changed.
 """
 
 import os
 import shutil
+import socket
+import sqlite3
+import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import uvicorn
+import httpx2
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from sayso.base.files import sha256
 from sayso.base.life import Life
-from sayso.feedback.store import Store
-from sayso.reply import Replier
-from sayso.serve.app import make_app
-from sayso.serve.listen import listen
-from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -33,6 +31,15 @@ QUESTION = (
     "\n\nWhere was Anna?"
 )
 STORY = "Tell me a short story."
+SCREENS = {
+    "rate": "#/rate",
+    "watch": "#/watch?days=7",
+    "diagnose": "#/diagnose",
+    "runs": "#/runs",
+    "models": "#/models",
+}
+"""Address of each screen that is shown with what people said and rated."""
+SETTLED = 3_000  # milliseconds until a screen has its data and its drawings
 SIZE, SHARPNESS = {"width": 1200, "height": 820}, 2
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -41,22 +48,38 @@ ARGUMENTS = [
 
 
 @contextmanager
-def served(life: Life) -> Iterator[str]:
-    """Serve the life's newest model on a free port; yield its address."""
-    folder = newest_model(life, "aligned")
-    replier = Replier(*load_model(folder))
-    with tempfile.TemporaryDirectory() as place, listen("127.0.0.1", 0) as listening:
-        store = Store(Path(place) / "store.sqlite")
-        app = make_app(replier, store, folder.name, fingerprint=sha256(folder / "model.safetensors")[:12])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-            store.close()
+def served(life: Life, store: Path) -> Iterator[str]:
+    """Serve the life's newest model, with another store, on a free port; yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "sayso", "serve", "--life", str(life.root), "--store", str(store)]
+    command += ["--model", newest_model(life, "aligned").name, "--port", address.split(":")[1], "--no-log-requests"]
+    process = subprocess.Popen(command)
+    try:
+        while not ready(f"http://{address}"):
+            if process.poll() is not None:
+                sys.exit("The server did not start.")
+            time.sleep(0.2)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ready(address: str) -> bool:
+    """Whether the server answers."""
+    try:
+        return httpx2.get(f"{address}/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def copied(store: Path, folder: Path) -> Path:
+    """Copy a store into a folder; return the copy."""
+    copy = folder / "store.sqlite"
+    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
 
 
 def send(page: Page, message: str) -> None:
@@ -87,20 +110,36 @@ def take_report(browser: Browser, report: Path, path: Path) -> None:
     page.screenshot(path=path, animations="disabled")
 
 
+def take_screens(browser: Browser, address: str) -> list[Path]:
+    """Capture every screen of `SCREENS`; return the files."""
+    page = browser.new_page(viewport=SIZE | {"height": 900}, color_scheme="light", reduced_motion="reduce")
+    taken = []
+    for name, place in SCREENS.items():
+        page.goto(f"{address}/{place}")
+        page.wait_for_timeout(SETTLED)
+        taken.append(IMAGES / f"screen-{name}.png")
+        page.screenshot(path=taken[-1], animations="disabled")
+    return taken
+
+
 def main() -> None:
-    """Take both screenshots of the life named on the command line."""
+    """Take the screenshots of the life named on the command line."""
     life = Life(Path(sys.argv[1] if len(sys.argv) > 1 else "life"))
     chromium = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
     if chromium is None:
         sys.exit("No browser: install chromium, or set SAYSO_CHROMIUM to its path.")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright, served(life) as address:
+    taken = [IMAGES / "page.png", IMAGES / "report.png"]
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        take_page(browser, address, IMAGES / "page.png")
-        take_report(browser, life.report, IMAGES / "report.png")
+        with served(life, Path(folder) / "empty.sqlite") as address:
+            take_page(browser, address, taken[0])
+        take_report(browser, life.report, taken[1])
+        if life.store.exists():
+            with served(life, copied(life.store, Path(folder))) as address:
+                taken += take_screens(browser, address)
         browser.close()
-    for name in ("page.png", "report.png"):
-        print(f"Wrote {IMAGES / name}")
+    print(*(f"Wrote {path}" for path in taken), sep="\n")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ QUESTIONS = (6, 12)  # per story of a conversation: another question costs less 
 BRIEF = 0.5  # share of one-word questions about a story that request one word
 TURNS = (1, 3)  # of small talk in a chat
 SELF_QUESTIONS = 3  # about Sayso, in a conversation of them alone
+REQUESTS = 2  # for a story, in a conversation of them alone
 ENDING_IN_STORY = 0.3  # share of the chats that end with a request for a story
 DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
 NOTES, PURE_STORIES = 0.3, 0.3  # shares of the documents; the rest are stories followed by questions and answers
@@ -79,7 +80,7 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
         if rng.random() < ENDING_IN_STORY:
             messages += pair(*story_request(rng, split))
     elif kind == "request":
-        messages = pair(*story_request(rng, split))
+        messages = [message for _ in range(REQUESTS) for message in pair(*story_request(rng, split))]
     elif kind == "self":
         messages = [message for _ in range(SELF_QUESTIONS) for message in _dressed(rng, self_talk(rng, split))]
     else:

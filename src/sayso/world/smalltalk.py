@@ -16,6 +16,7 @@ from .words import COLOURS, Word, article, plural
 
 CASUAL = 0.35  # of the wordings are typed in small letters, without the mark at the end
 OPENED, CLOSED = 0.25, 0.15  # shares of the wordings with a few words more before or after them
+JOINED = 0.3  # of what is said in small talk is two wordings of one topic: "I am happy today. I won a prize!"
 OPENERS = (
     "Hello! ",
     "Hi! ",
@@ -657,7 +658,7 @@ def _hero(name: str) -> Word:
 
 CREATURES = tuple(map(_hero, _CREATURES.split()))
 THINGS = tuple(Word(name) for name in _THINGS.split())
-NAMED = 0.65  # of the requests say what the story is to be about ...
+NAMED = 0.7  # of the requests say what the story is to be about ...
 DESCRIBED = 0.25  # ... and of these, what it looks like
 NATURES = ("little", "big", "old", "young", "brave", "lost", "hungry", "clever", "white", "black", "brown", "grey")
 
@@ -679,10 +680,16 @@ def dressed(rng: random.Random, text: str) -> str:
     return text
 
 
+def ended(text: str) -> str:
+    """The text with a mark at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def small_talk(rng: random.Random) -> tuple[str, str]:
     """Something that people say in a chat, and a reply."""
     chat = rng.choice(CHATS)
-    return as_typed(rng, dressed(rng, rng.choice(chat.said))), rng.choice(chat.replies)
+    said = " ".join(map(ended, rng.sample(chat.said, 2 if rng.random() < JOINED else 1)))
+    return as_typed(rng, dressed(rng, said)), rng.choice(chat.replies)
 
 
 def story_request(rng: random.Random, split: str) -> tuple[str, str]:
