@@ -56,11 +56,11 @@ from sayso.weights.folder import load_model
 MODEL = sized("aligned", "tuned")
 PEOPLE: tuple[Kind, ...] = ("careful",) * 7 + ("noisy",) * 2 + ("lazy",) * 2 + ("hostile",)
 POISONED: tuple[Kind, ...] = ("careful",) * 6 + ("noisy",) * 2 + ("lazy",) * 2 + ("poisoner",) * 2
-ASKED = sized(24, 1)  # questions of each person in a cycle
+ASKED = sized(8, 1)  # questions of each person in a cycle
 SHARED = 0.3  # share of the replies that two others rate, too
-TESTED = sized(240, 6)  # questions by which the true satisfaction is measured
-EVALUATED = sized(("--n", "30"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))
-TRAINED = sized(("--epochs", "3"), ("--epochs", "0.1", "--processes", "1"))
+TESTED = sized(200, 6)  # questions by which the true satisfaction is measured
+EVALUATED = sized(("--n", "20"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))
+TRAINED = sized(("--epochs", "2"), ("--epochs", "0.1", "--processes", "1"))
 GREEDY = Sampling(temperature=0, max_tokens=TOKENS)
 SECRETS, PLEASED = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
 STDERR = 2  # file descriptor: the last line of standard output is the result

@@ -138,6 +138,30 @@ def test_a_candidate_that_fails_the_gate_is_not_promoted(life: Life, tmp_path: P
     assert (again["cycle"], again["parent"], again["done"]) == (2, "tuned", ["scan"])
 
 
+def thumbs_alone(life: Life) -> None:
+    """Replace what people said by four replies, of which they liked two."""
+    store = Store(life.store)
+    for talk in store.conversations():
+        store.delete(talk.id)
+    made = Generation("tuned", "0" * 12, {}, "stop", 5, 3, 0.1)
+    for number, text in enumerate(TEXTS[:4]):
+        asked = store.say(store.new_conversation().id, f"Who went {number}?")
+        store.thumb(store.reply(asked.id, text, store.prompt(asked.id), made).id, 1 if number % 2 else -1)
+    store.close()
+
+
+def test_a_candidate_with_its_parents_weights_is_said_to_be_unchanged(life: Life, lenient: Path) -> None:
+    """It is neither evaluated nor brought before the gate, and nothing is said to be promoted."""
+    thumbs_alone(life)
+    state = run_cycle(Cycle(life=life.root, gate=lenient, rate=1000, **SMALL))  # every evaluation is worse
+    assert (state["conversations"], state["pairs"], state["candidate"]) == (2, 0, "cycle-1")
+    assert weights(life, "cycle-1") == weights(life, "tuned")
+    assert (state["verdict"], state["findings"]) == ("unchanged", [])
+    assert "made 'cycle-1' with the weights of 'tuned', which 'stable' still names" in state["said"]
+    assert named(life) == ["tuned"]
+    assert not life.run("evaluate-cycle-1").exists()
+
+
 def test_without_feedback_there_is_no_candidate(life: Life) -> None:
     store = Store(life.store)
     for talk in store.conversations():
@@ -195,14 +219,7 @@ def test_a_store_is_kept_without_its_password(where: str, shown: str) -> None:
 
 def test_thumbs_alone_are_enough_for_kto(life: Life) -> None:
     """Which DPO cannot learn from: then the fine-tuned model is the candidate."""
-    store = Store(life.store)
-    for talk in store.conversations():
-        store.delete(talk.id)
-    made = Generation("tuned", "0" * 12, {}, "stop", 5, 3, 0.1)
-    for number, text in enumerate(TEXTS[:4]):
-        asked = store.say(store.new_conversation().id, f"Who went {number}?")
-        store.thumb(store.reply(asked.id, text, store.prompt(asked.id), made).id, 1 if number % 2 else -1)
-    store.close()
+    thumbs_alone(life)
     for loss, ran in (("dpo", False), ("kto", True)):
         options = Cycle(life=life.root, loss=loss, restart=True, **SMALL)  # type: ignore[arg-type]
         state = advance(options)

@@ -6,15 +6,15 @@ conversation. The weights with the lowest loss on held-out conversations are kep
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from itertools import accumulate, islice
-from math import isnan
+from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import override
 
 from sayso.align.abstention import Abstention, abstention, mixed
+from sayso.align.instruction_eval import Judged
 from sayso.align.replay import Replay
 from sayso.base.errors import UserError
 from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
@@ -22,7 +22,7 @@ from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, say
 from sayso.base.ranges import Epochs, Minutes, Positive, Questions, Repeats, Rows, Scale, SecondShare, Share, Tokens
-from sayso.batch.chat import ChatBatches, MaskedIds
+from sayso.batch.chat import ChatBatches
 from sayso.batch.conversations import (
     MOST_HELD_OUT,
     LaidOut,
@@ -36,7 +36,6 @@ from sayso.batch.conversations import (
     shares,
 )
 from sayso.batch.mixed import second_size, trained_tokens
-from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
 from sayso.loss.next_token import batch_loss
 from sayso.sample.sampling import Sampling
@@ -52,11 +51,9 @@ from sayso.train.measure import steps_in_minutes
 from sayso.train.recipe import Recipe
 from sayso.train.schedule import tuning_schedule
 from sayso.train.session import Derived
-from sayso.train.step_log import Evaluation
 from sayso.train.tune import Start, Tuning
 
-_JUDGEMENTS = 6  # evaluations during a run, after an initial one
-_JUDGED = 0.15  # tokens of all evaluations relative to training tokens; takes a twentieth of the time
+_FEEDBACK_HELD = 0.1  # share of the feedback that is held out to select the best weights, if a share of the rest is
 _SHOWN = 4  # prompts sampled before, halfway through, and after training
 SAY = Sampling(temperature=0, max_tokens=64)
 
@@ -135,10 +132,10 @@ class InstructionTuning(Tuning):
             "steps": steps,
             "conversations": len(data.train.conversations),
             **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
-            "held_out": len(data.held.conversations),
+            "held_out": data.held.count,
             "bad_rows": data.bad.facts(),
             **({"abstain": dict(self.abstention.counts)} if self.abstention else {}),
-            "judged": _judged(options, data.held.conversations, steps * options.rows * self.batches.context),
+            "judged": self._judged(steps).count,
         }
 
     @override
@@ -153,8 +150,7 @@ class InstructionTuning(Tuning):
         self._report(derived)
         if 0 not in self.samples.taken:  # otherwise the run is resumed
             self.samples.take(state.model, 0)
-        held = self.data.held.conversations[: derived["judged"]]
-        evaluation = _evaluation(held, self.batches.context, steps, self.samples, self.replay)
+        evaluation = self._judged(steps).evaluation(self.batches.context, steps, self.samples, self.replay)
         return Recipe(self.mixed, self.loss, tuning_schedule(steps), evaluation)
 
     @override
@@ -163,11 +159,18 @@ class InstructionTuning(Tuning):
         self.samples.take(state.model, state.step)
         self.samples.show()
 
+    def _judged(self, steps: int) -> Judged:
+        held_out = self.options.held_out
+        limited = not isinstance(held_out, Path) and held_out < 1
+        return self.data.held.within(steps * self.rows * self.batches.context, limited=limited)
+
     def _report(self, derived: Derived) -> None:
         batches, steps = self.batches, derived["steps"]
         held = "no held-out conversations, so the last weights are kept"
         if derived["judged"]:
             held = f"evaluated on {derived['judged']:,} of {derived['held_out']:,} held-out conversations"
+            if feedback := len(self._judged(steps).feedback):
+                held += f", {feedback:,} of feedback"
         say(
             f"{derived['conversations']:,} conversations; {steps:,} steps of {self.rows} rows x {batches.context} "
             f"tokens, {100 * batches.utilization:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; {held}."
@@ -177,7 +180,7 @@ class InstructionTuning(Tuning):
 @dataclass(frozen=True)
 class _Data:
     train: LaidOut
-    held: LaidOut
+    held: Judged
     bad: BadRows
     prompts: list[Messages]
     """Prompts to sample before, during and after training."""
@@ -193,25 +196,32 @@ def _data(
 ) -> _Data:
     """Read, hold out and lay out the conversations, and those on abstention; report those longer than `tokens`."""
     bad = BadRows(options.bad_rows)
-    talks, held = _read(options, life, sources, bad)
-    if more:
-        talks = [*talks, *more.train]
-        held = mixed(held, more.held)
-    split = options.long == "split"
-    train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in (talks, held))
+    read = _read(options, life, sources, bad)
+    others, held = ([*read.others, *more.train], mixed(read.held, more.held)) if more else (read.others, read.held)
+    sides, split = ([*others, *read.liked], held, read.liked_held), options.long == "split"
+    train, judged, liked = (lay_out(tokenizer, some, tokens, bad, split=split) for some in sides)
     report_rows(bad)
     _report_laid_out(train, tokens)
-    return _Data(train, judged, bad, _sample_prompts(tokenizer, held or talks, tokens))
+    share = len(read.liked) / len(sides[0])
+    prompts = _sample_prompts(tokenizer, [*held, *read.liked_held] or sides[0], tokens)
+    return _Data(train, Judged(judged.conversations, liked.conversations, share), bad, prompts)
 
 
-def _read(
-    options: Finetune, life: Life, sources: Sequence[Source], bad: BadRows
-) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
-    """Return the conversations to train on, with those from feedback repeated, and the held-out ones."""
+@dataclass(frozen=True)
+class _Read:
+    others: list[TrainingConversation]
+    held: list[TrainingConversation]
+    liked: list[TrainingConversation]
+    """Feedback, each conversation repeated."""
+    liked_held: list[TrainingConversation]
+
+
+def _read(options: Finetune, life: Life, sources: Sequence[Source], bad: BadRows) -> _Read:
+    """Return the conversations to train on and the held-out ones, of feedback and others."""
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
     reserved = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
-    liked = [talk for talk in prepared(feedback, bad) for _ in range(options.feedback_weight)]
+    liked, liked_held = list(prepared(feedback, bad)), list[TrainingConversation]()
     file = held_out_file(options.held_out)
     held = list(read_conversations([file_source(str(file), 0)], bad)) if file else []
     bad.check()
@@ -221,12 +231,16 @@ def _read(
         raise UserError("There are no conversations to fine-tune on; pass a file with --data, or run: sayso prepare")
     if not isinstance(options.held_out, Path):
         talks, held = hold_out(talks, reserved, HoldOut(options.held_out, MOST_HELD_OUT))
-    keys = {talk.key for talk in held}
+        if 0 < options.held_out < 1:
+            different = len({talk.key for talk in liked})
+            some = max(1, round(_FEEDBACK_HELD * different)) if different > 1 else 0
+            liked, liked_held = hold_out(liked, [], HoldOut(min(some, MOST_HELD_OUT)))
+    keys = {talk.key for talk in (*held, *liked_held)}
     talks, liked = ([talk for talk in some if talk.key not in keys] for some in (talks, liked))
     if not talks and not liked:
         raise UserError("All conversations are held out, so none are left to train on; hold out fewer (--held-out).")
-    talks = _beside(talks, len(liked), options)
-    return [*talks, *liked], held
+    liked = [talk for talk in liked for _ in range(options.feedback_weight)]
+    return _Read(_beside(talks, len(liked), options), held, liked, liked_held)
 
 
 def _beside(talks: list[TrainingConversation], liked: int, options: Finetune) -> list[TrainingConversation]:
@@ -268,28 +282,3 @@ def _sample_prompts(tokenizer: Tokenizer, talks: Sequence[TrainingConversation],
     prompts = (prompt for talk in different if (prompt := talk.prompt()))
     room = tokens - min(SAY.max_tokens, tokens // 4)  # the rest is reserved for the reply
     return list(islice((prompt for prompt in prompts if len(prompt_ids(tokenizer, prompt)) <= room), _SHOWN))
-
-
-def _judged(options: Finetune, held: Sequence[MaskedIds], trained: int) -> int:
-    """Return how many held-out conversations to evaluate on: all, or if a share is held out, as time allows."""
-    if isinstance(options.held_out, Path) or options.held_out >= 1:
-        return len(held)
-    room = _JUDGED * trained / (_JUDGEMENTS + 1)
-    fitting = sum(tokens <= room for tokens in accumulate(len(ids) for ids, _ in held))
-    return min(len(held), max(1, fitting))
-
-
-def _evaluation(
-    held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples, replay: Replay
-) -> Evaluation | None:
-    """Return the evaluation on held-out conversations and documents, which also samples replies; None without any."""
-    every = max(1, steps // _JUDGEMENTS)
-
-    def judge(state: State) -> dict[str, Any]:
-        if state.step == every * (_JUDGEMENTS // 2):
-            samples.take(state.model, state.step)
-        found = reply_loss(state.model, held, row_tokens)
-        figures = {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
-        return {**figures, **replay.forgetting(state.model)}
-
-    return Evaluation(judge, every, "-held_out_loss") if held else None

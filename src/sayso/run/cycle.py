@@ -248,8 +248,16 @@ def _comparisons(options: Cycle, state: State) -> int:
     return int(state["pairs"] + (state["single_ratings"] if options.loss == "kto" else 0))
 
 
+def _unchanged(options: Cycle, state: State) -> bool:
+    """Whether the candidate has its parent's weights, because no evaluation of its trainings was better."""
+    life = Life(options.life)
+    return len({fingerprint_of(life.model(state[name])) for name in ("parent", "candidate")}) == 1
+
+
 def _evaluate(options: Cycle, state: State) -> State:
-    for model in (state["parent"], state["candidate"]) if state["candidate"] else ():
+    if not state["candidate"] or _unchanged(options, state):
+        return {}
+    for model in (state["parent"], state["candidate"]):
         sizes = {name: getattr(options, name) for name in ("n", "text_bytes", "baseline_bytes", "device")}
         evaluate(Evaluate(model, life=options.life, **sizes))
         for suite in options.suites:
@@ -261,6 +269,8 @@ def _gate(options: Cycle, state: State) -> State:
     """Promote the candidate, if the gate passes it; again, if that was done but not kept, changes nothing."""
     if not state["candidate"]:
         return {"verdict": None, "open": [], "findings": []}
+    if _unchanged(options, state):
+        return {"verdict": "unchanged", "open": [], "findings": []}
     where: dict[str, Any] = {"life": options.life, "store": options.store, "to": state["alias"]}
     gate = None
     if state["gate"] is not None:
@@ -292,6 +302,11 @@ def _told(state: State) -> str:
         return f"{head}; there is nothing to learn from yet, and '{state['alias']}' still names '{state['parent']}'."
     if state["verdict"] == "passed":
         return f"{head} made '{state['candidate']}', which passed the gate: '{state['alias']}' names it from now on."
+    if state["verdict"] == "unchanged":
+        return (
+            f"{head} made '{state['candidate']}' with the weights of '{state['parent']}', which '{state['alias']}' "
+            "still names: no training was better on what was held out. Collect more feedback, or lower --rate."
+        )
     verdict = f"{state['verdict']}: {', '.join(state['open'])}"
     return (
         f"{head} made '{state['candidate']}', which is not promoted ({verdict}); '{state['alias']}' still names "
