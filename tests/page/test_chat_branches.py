@@ -167,8 +167,9 @@ def test_a_version_that_comes_late_is_not_shown_in_another_conversation(visit: O
     page = visit(path=f"/#/chat/{talk}")
     held: list[sync_api.Route] = []
     page.route("**/api/versions", lambda route: held.append(route))
-    with page.expect_request("**/api/versions"):
-        page.locator(".reply").get_by_role("button", name="Previous version").click()
+    page.locator(".reply").get_by_role("button", name="Previous version").click()
+    while not held:
+        page.wait_for_timeout(20)
     page.locator("#list .open", has_text="fast").click()
     page.get_by_label("You said").get_by_text("fast").wait_for()
     with page.expect_response("**/api/versions"):
