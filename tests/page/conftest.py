@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright import sync_api
 
 CONTEXT = 512
+PATIENCE = 60_000  # milliseconds that a page may take on a slow, busy machine
 
 
 class Pace:
@@ -125,6 +126,9 @@ def visit(browser: "sync_api.Browser", serve: Callable[..., str]) -> Iterator[Ca
 
     But for answers that are errors, which the browser writes there by itself.
     """
+    from playwright import sync_api
+
+    sync_api.expect.set_options(timeout=PATIENCE)
     contexts: list[sync_api.BrowserContext] = []
     complaints: list[str] = []
 
@@ -138,7 +142,7 @@ def visit(browser: "sync_api.Browser", serve: Callable[..., str]) -> Iterator[Ca
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", complain)
         page.goto((address or serve()) + path)

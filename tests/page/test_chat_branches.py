@@ -9,6 +9,7 @@ import pytest
 from sayso.feedback.store import Generation, Store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 MADE = Generation("tuned", "0123456789ab", {"temperature": 0.5, "seed": 7, "top_k": 40}, "stop", 3, 5, 0.1)
 
@@ -32,16 +33,16 @@ def test_an_edited_message_begins_a_branch_and_both_can_be_walked(visit: Open, s
     page.get_by_role("button", name="Save").click()
     page.get_by_label("You said").get_by_text("other words").wait_for()
     page.locator(".reply .tools").wait_for()
-    assert page.get_by_label("You said").all_inner_texts() == ["other words"]
+    expect(page.get_by_label("You said")).to_have_text(["other words"])
     assert store.branch(talk)[0].content == "other words"
-    assert page.locator("#list .open").all_inner_texts() == ["other words"]
-    assert page.locator(".user .versions").inner_text().split() == ["‹", "2", "of", "2", "›"]
+    expect(page.locator("#list .open")).to_have_text(["other words"])
+    expect(page.locator(".user .versions")).to_have_text("‹2 of 2›")
 
     page.get_by_role("button", name="Previous version").click()
     page.locator(".reply").filter(has_text="second reply").wait_for()
-    assert page.get_by_label("You said").all_inner_texts() == ["first words", "more"]
+    expect(page.get_by_label("You said")).to_have_text(["first words", "more"])
     assert store.branch(talk)[-1].content == "second reply"
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Next version"
+    expect(page.get_by_role("button", name="Next version")).to_be_focused()
     page.reload()
     page.locator(".reply").filter(has_text="second reply").wait_for()
 
@@ -92,7 +93,7 @@ def test_conversations_are_found_by_the_words_in_them(visit: Open, store: Store)
     titles.nth(1).wait_for()
     page.get_by_label("Search conversations").fill("PURR cats")
     page.locator("#list .open", has_text="about dogs").wait_for(state="detached")
-    assert titles.all_inner_texts() == ["about cats"]
+    expect(titles).to_have_text(["about cats"])
     page.get_by_label("Search conversations").fill("100_")
     page.get_by_text("No conversation has these words.").wait_for()
     page.get_by_label("Search conversations").fill("100%")
@@ -147,15 +148,47 @@ def test_another_tab_sees_what_happened_here(visit: Open, store: Store) -> None:
     page.get_by_text("1 rating so far.").wait_for()
 
 
+def test_news_take_no_focus_from_the_list(visit: Open, store: Store) -> None:
+    """What is there already stays in its place, and so does the focus in it."""
+    told(store, "one", "yes")
+    page = visit()
+    mine = page.locator("#list .open", has_text="one")
+    mine.focus()
+    told(store, "from elsewhere", "yes")
+    expect(page.locator("#list .open")).to_have_text(["from elsewhere", "one"])
+    expect(mine).to_be_focused()
+
+
+def test_a_version_that_comes_late_is_not_shown_in_another_conversation(visit: Open, store: Store) -> None:
+    """It is that of the conversation in which it was asked for, also when that one is opened again."""
+    talk = told(store, "slow", "one reply")
+    store.reply(store.branch(talk)[0].id, "another reply", [{"role": "user", "content": "slow"}], MADE)
+    told(store, "fast", "yes")
+    page = visit(path=f"/#/chat/{talk}")
+    held: list[sync_api.Route] = []
+    page.route("**/api/versions", lambda route: held.append(route))
+    page.locator(".reply").get_by_role("button", name="Previous version").click()
+    while not held:
+        page.wait_for_timeout(20)
+    page.locator("#list .open", has_text="fast").click()
+    page.get_by_label("You said").get_by_text("fast").wait_for()
+    with page.expect_response("**/api/versions"):
+        held[0].continue_()
+    page.get_by_role("button", name="Settings").click()  # whatever the late answer does is done
+    expect(page.get_by_label("You said")).to_have_text(["fast"])
+    page.get_by_role("button", name="Done").click()
+    page.locator("#list .open", has_text="slow").click()
+    page.locator(".reply > .words", has_text="one reply").wait_for()
+
+
 def test_a_long_list_goes_on_as_one_scrolls(visit: Open, store: Store) -> None:
     """Each conversation once, latest first, also those that are not shown at first."""
     for number in range(430):
         store.say(store.new_conversation().id, f"talk {number}")
     page = visit()
     titles = page.locator("#list .open")
-    titles.nth(199).wait_for(state="attached")
-    assert titles.count() == 200
+    expect(titles).to_have_count(200)
     for count in (400, 430):
         page.evaluate("document.querySelector('#past').scrollTo(0, 1e6)")
-        titles.nth(count - 1).wait_for(state="attached")
+        expect(titles).to_have_count(count)
     assert titles.all_text_contents() == [f"talk {number}" for number in reversed(range(430))]

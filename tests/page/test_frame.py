@@ -8,6 +8,7 @@ import pytest
 from sayso.feedback.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 
 DRAWN = """async ({points, ...options}) => {
@@ -36,7 +37,7 @@ def test_an_unknown_screen_is_named(visit: Open) -> None:
     page.get_by_text("There is no screen “nothing”.").wait_for()
     page.get_by_role("link", name="Go to the chat.").click()
     page.get_by_role("heading", name="Say something.").wait_for()
-    assert page.get_by_role("link", name="Chat").get_attribute("aria-current") == "page"
+    expect(page.get_by_role("link", name="Chat")).to_have_attribute("aria-current", "page")
 
 
 def test_the_number_of_a_conversation_alone_opens_it(visit: Open, store: Store) -> None:
@@ -58,24 +59,25 @@ def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> 
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.53, box["y"] + 40)
     told = page.locator(".told")
-    assert told.inner_text() == "10: series 1 2 (1.5 to 2.5)"
+    expect(told).to_have_text("10: series 1 2 (1.5 to 2.5)")
     plot.click(position={"x": box["width"] * 0.53, "y": 40})
+    page.mouse.move(2, 2)  # from here on the keyboard alone says what is told
     plot.focus()
     page.keyboard.press("Home")
-    assert told.inner_text() == "0: series 1 4, series 2 5"
+    expect(told).to_have_text("0: series 1 4, series 2 5")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert told.inner_text() == "20: series 1 1, series 2 3"
+    expect(told).to_have_text("20: series 1 1, series 2 3")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
+    page.wait_for_function("picked.length === 2")
     assert page.evaluate("picked") == [10, 10]
     page.get_by_role("button", name="series 1").click()
-    assert plot.locator(".line").count() == 1
+    expect(plot.locator(".line")).to_have_count(1)
     page.get_by_text("Table").click()
-    rows = page.locator(".behind tr")
-    rows.nth(2).wait_for()
-    assert rows.all_inner_texts() == ["step\tseries 1\tseries 2", "0\t4\t5", "20\t1\t3"]
+    cells = page.locator(".behind tr").locator("th, td")
+    expect(cells).to_have_text(["step", "series 1", "series 2", "0", "4", "5", "20", "1", "3"])
 
 
 def test_a_thinned_line_keeps_its_extremes(visit: Open) -> None:
@@ -107,6 +109,7 @@ def test_charts_shut_no_one_out(visit: Open, accessibility_faults: Callable[[syn
     page = visit()
     draw(page, points=[[[0, 4.0], [10, 2.0]], [[0, 5.0], [20, 3.0]]])
     page.get_by_text("Table").click()
+    page.locator(".behind td").first.wait_for()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert accessibility_faults(page) == []
@@ -119,7 +122,7 @@ def test_what_belongs_to_a_screen_goes_with_it(visit: Open, store: Store) -> Non
     page.get_by_role("button", name="Export this conversation").wait_for()
     page.get_by_role("link", name="Rate").click()
     page.get_by_role("dialog").wait_for()
-    assert not page.get_by_role("button", name="Export this conversation").is_visible()
+    expect(page.get_by_role("button", name="Export this conversation")).to_be_hidden()
     page.goto(page.url.split("#")[0] + "#/diagnose")
     page.get_by_role("dialog").wait_for(state="detached")
     page.get_by_text("Draw a sample").wait_for(state="attached")

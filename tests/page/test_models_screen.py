@@ -13,6 +13,7 @@ from sayso.feedback.store import Store
 from sayso.run.serve import acts_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 HOSTILE = '<img src=x onerror="window.hurt = true">'
 SLOW = 180_000  # milliseconds that an act may take to be imported and to end on a busy machine
@@ -48,15 +49,15 @@ def test_models_are_shown_with_their_parents_and_scores(models: Open) -> None:
     picture = page.get_by_role("group", name="Lineage")
     picture.locator(".edge").wait_for(state="attached")  # exactly one
     scores = page.get_by_role("region", name="Scores, as a table")
-    assert scores.locator("th[scope=col]").all_inner_texts() == ["Measure", "base", "base-8bit"]
-    assert " to " in scores.locator("td").first.inner_text()
+    expect(scores.locator("th[scope=col]")).to_have_text(["Measure", "base", "base-8bit"])
+    expect(scores.locator("td").first).to_contain_text(" to ")
     page.get_by_role("region", name="Checkpoints, as a table").get_by_text("pretrain-base").wait_for()
     picture.get_by_role("link", name="base-8bit, made from base").click()
     page.get_by_role("heading", name="base-8bit", exact=True).first.wait_for()
     page.get_by_text("8-bit weights").first.wait_for()
     page.get_by_role("link", name="Export as GGUF").click()
     page.get_by_role("heading", name="Start an act").wait_for()
-    assert page.get_by_label("model", exact=True).input_value() == "base-8bit"
+    expect(page.get_by_label("model", exact=True)).to_have_value("base-8bit")
 
 
 def test_a_candidate_passes_the_gate_is_promoted_and_rolled_back(models: Open, store: Store) -> None:

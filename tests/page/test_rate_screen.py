@@ -14,6 +14,7 @@ from sayso.feedback.reviews import Reviews
 from sayso.feedback.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
 
@@ -45,32 +46,26 @@ def enter(page: sync_api.Page, name: str) -> None:
 def question(page: sync_api.Page) -> str:
     """The prompt of the pair on the screen."""
     page.get_by_role("heading", name="Which reply is better?").wait_for()
-    return page.locator(".asked .said").inner_text()
+    return page.locator(".asked .said").text_content()
 
 
 def key_of(page: sync_api.Page, words: str) -> str:
     """The key for the side that shows some words."""
     left = page.get_by_role("article", name="Left")
-    return "1" if words in left.inner_text() else "2"
+    return "1" if words in left.text_content() else "2"
 
 
 def test_pairs_are_compared_by_keys_and_blindly(visit: Open, store: Store) -> None:
     """No model is named before the choice, in whatever the browser gets; all that is said reaches the store."""
     listed(store, 3)
     page = visit(path="/#/rate")
-    got: list[str] = []
-    page.on("response", lambda response: got.append(response.text()) if "/take" in response.url else None)
-    enter(page, "Ann")
+    with page.expect_response("**/api/rate/take") as got:
+        enter(page, "Ann")
     first = question(page)
-    assert (
-        page.get_by_role("article", name="Left").locator("em").count()
-        + page.get_by_role("article", name="Right").locator("em").count()
-        == 1
-    )
+    expect(page.get_by_role("article").locator("em")).to_have_count(1)
     assert "champion-model" not in page.content()
     assert "weaker-model" not in page.content()
-    assert got
-    assert "-model" not in "".join(got)
+    assert "-model" not in got.value.text()
     page.get_by_text("clearer", exact=True).click()
     side = "Left" if key_of(page, "wrong") == "1" else "Right"
     page.get_by_role("article", name=side).get_by_text("rude").click()
@@ -86,11 +81,13 @@ def test_pairs_are_compared_by_keys_and_blindly(visit: Open, store: Store) -> No
     assert second != first
     page.keyboard.press("t")
     see(page, "You chose a tie.")
+    third = question(page)
     page.keyboard.press("s")
     see(page, "There is no pair for you to compare.")
     page.keyboard.press("u")
     see(page, "Undone; here it is again.")
-    assert question(page) not in (first, second)
+    assert question(page) == third
+    assert third not in (first, second)
     page.keyboard.press("u")
     page.locator(".asked .said", has_text=second).wait_for()
     assert [(one.kind, one.value) for one in store.ratings()] == [("choice", 1), ("tag", 1)]
@@ -109,11 +106,11 @@ def test_two_people_at_once_get_different_pairs_and_a_reload_keeps_them(
         enter(page, name)
     shown = [question(page) for page in pages]
     assert shown[0] != shown[1]
-    left = pages[0].get_by_role("article", name="Left").inner_text()
+    left = pages[0].get_by_role("article", name="Left").text_content()
     for page in pages:
         page.reload()
     assert [question(page) for page in pages] == shown
-    assert pages[0].get_by_role("article", name="Left").inner_text() == left
+    assert pages[0].get_by_role("article", name="Left").text_content() == left
     for page in pages:
         page.get_by_role("button", name="Left is better").click()
         see(page, "You chose the left reply.")
@@ -133,6 +130,26 @@ def test_a_waiting_reviewer_gets_what_is_added(visit: Open, store: Store) -> Non
     assert question(page) == "Question 0"
 
 
+def test_a_key_counts_while_the_page_looks_for_more(visit: Open, store: Store) -> None:
+    """Without a pair it asks for one by itself, which holds up nobody."""
+    listed(store, 1)
+    page = visit(path="/#/rate")
+    enter(page, "Ann")
+    question(page)
+    held: list[sync_api.Route] = []
+    page.route("**/api/rate/take", lambda route: held.append(route))
+    page.keyboard.press("s")
+    while len(held) < 1:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    while len(held) < 2:
+        page.wait_for_timeout(20)
+    see(page, "There is no pair for you to compare.")
+    page.keyboard.press("u")
+    see(page, "Undone; here it is again.")
+    assert question(page) == "Question 0"
+
+
 def test_keys_can_be_changed(visit: Open, store: Store) -> None:
     """They are kept in the browser; one key for two actions is refused."""
     listed(store, 2)
@@ -143,9 +160,10 @@ def test_keys_can_be_changed(visit: Open, store: Store) -> None:
     box = page.get_by_role("dialog").get_by_label("Left is better")
     box.fill("2")
     page.get_by_role("button", name="Save").click()
-    assert page.get_by_role("dialog").is_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
     box.fill("j")
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Left is better").locator("kbd", has_text="j").wait_for()
     page.reload()
     question(page)
     page.keyboard.press("1")
@@ -168,7 +186,7 @@ def test_a_reply_is_written_and_corrected_by_another_person(
     enter(bob, "Bob")
     see(bob, "There is no prompt for you to answer.")
     ann.reload()
-    assert box.input_value() == "It scaters."
+    expect(box).to_have_value("It scaters.")
     box.press("Control+Enter")
     see(ann, "Saved; another person will check it.")
     ann.get_by_role("link", name="Check").click()
@@ -176,7 +194,7 @@ def test_a_reply_is_written_and_corrected_by_another_person(
     bob.get_by_role("link", name="Check").click()
     bob.get_by_role("heading", name="Accept, correct or reject this reply").wait_for()
     text = bob.get_by_label("Accept, correct or reject this reply")
-    assert text.input_value() == "It scaters."
+    expect(text).to_have_value("It scaters.")
     text.fill("It scatters.")
     bob.get_by_label("Note").fill("spelling")
     bob.get_by_role("button", name="Save correction").click()
@@ -205,7 +223,7 @@ def test_hostile_text_stays_text(visit: Open, store: Store) -> None:
     page.get_by_role("link", name="Set up").click()
     page.get_by_label("Text, in Markdown").wait_for()
     assert page.locator("#view :is(img, script, b:not(.big, .who b), i, u)").count() == 0
-    assert page.title() == "sayso: Rate"
+    expect(page).to_have_title("sayso: Rate")
 
 
 def test_results_are_shown_and_exported_in_one_click(visit: Open, store: Store, tmp_path: Path) -> None:
@@ -220,10 +238,10 @@ def test_results_are_shown_and_exported_in_one_click(visit: Open, store: Store, 
             own.compare(who, task.review, None if (who, number) == ("Bob", 3) else right)
     page = visit(path="/#/rate/results")
     see(page, "from 4 pairs")
-    assert page.get_by_role("rowheader", name="champion-model against weaker-model").is_visible()
-    assert page.get_by_text("7 won, 1 tied, 0 lost").is_visible()
-    assert page.get_by_role("row", name="Bob 4 0 0").is_visible()
-    assert page.get_by_role("row", name="my list pairs 4 3").is_visible()
+    expect(page.get_by_role("rowheader", name="champion-model against weaker-model")).to_be_visible()
+    expect(page.get_by_text("7 won, 1 tied, 0 lost")).to_be_visible()
+    expect(page.get_by_role("row", name="Bob 4 0 0")).to_be_visible()
+    expect(page.get_by_role("row", name="my list pairs 4 3")).to_be_visible()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Export as JSONL").click()
     waiting.value.save_as(tmp_path / "reviews.jsonl")
@@ -280,9 +298,9 @@ def test_guidelines_are_edited(visit: Open, store: Store) -> None:
     page.get_by_role("link", name="Compare").click()
     enter(page, "Ann")
     question(page)
-    assert page.locator(".guide strong").text_content() == "kind"
-    assert page.get_by_text("truer").is_visible()
-    assert page.get_by_text("Mark this reply").count() == 0
+    expect(page.locator(".guide strong")).to_have_text("kind")
+    expect(page.get_by_text("truer")).to_be_visible()
+    expect(page.get_by_text("Mark this reply")).to_have_count(0)
 
 
 @pytest.mark.parametrize("settings", [{}, {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}])
@@ -301,8 +319,10 @@ def test_the_screen_shuts_no_one_out(
     page = visit(path="/#/rate", **settings)
     enter(page, "Ann")
     question(page)
-    for part in ("", "/write", "/check", "/results", "/setup"):
+    titles = {"": "Compare", "/write": "Write", "/check": "Check", "/results": "Results", "/setup": "Set up"}
+    for part, title in titles.items():
         page.evaluate("part => (location.hash = `#/rate${part}`)", part)
+        page.locator(".parts [aria-current]", has_text=title).wait_for()
         page.locator(".screen:not([aria-busy]) :is(h2, .nothing)").first.wait_for()
         assert accessibility_faults(page) == []
         assert page.evaluate("document.querySelector('#view').scrollWidth <= innerWidth")

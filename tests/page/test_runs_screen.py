@@ -15,6 +15,7 @@ from sayso.run.report import Report
 from sayso.run.serve import acts_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 HOSTILE = '<img src=x onerror="window.hurt = true"><b>bold</b>'
 SLOW = 180_000  # milliseconds that an act may take to be imported and to begin on a busy machine
@@ -57,23 +58,46 @@ def test_runs_are_laid_over_each_other(runs: Open, life: Life) -> None:
     loss.locator(".plot .line").wait_for()
     page.get_by_label("Show the curves of custom-one").check()
     loss.get_by_role("button", name="custom-one").wait_for()
-    assert "show=pretrain-base%2Ccustom-one" in page.url
+    expect(page).to_have_url(re.compile("show=pretrain-base%2Ccustom-one"))
     loss.get_by_text("Table").click()
     rows = loss.locator(".behind tr")
-    assert rows.nth(0).inner_text().split("\t") == ["step", "pretrain-base", "custom-one"]
+    expect(rows.first.locator("th")).to_have_text(["step", "pretrain-base", "custom-one"])
     drawn = [event["loss"] for event in read_log(life.run("pretrain-base") / "run.jsonl") if event["event"] == "step"]
     for number in (1, 2, 4):
-        assert rows.nth(number).inner_text().split("\t")[0] == str(number)
-        assert float(rows.nth(number).inner_text().split("\t")[1]) == pytest.approx(drawn[number - 1], rel=1e-3)
-        assert float(rows.nth(number).inner_text().split("\t")[2]) == pytest.approx(5 / number, rel=1e-3)
+        step, *losses = rows.nth(number).locator("th, td").all_text_contents()
+        assert step == str(number)
+        assert [float(text) for text in losses] == pytest.approx([drawn[number - 1], 5 / number], rel=1e-3)
     page.reload()
     loss.get_by_role("button", name="custom-one").wait_for()
     page.get_by_label("Scale").select_option("log")
     page.get_by_label("Across").select_option("tokens")
-    page.locator("[data-figure=loss] .behind summary").click()
-    page.locator("[data-figure=loss] .behind th", has_text="tokens").wait_for()
-    assert "scale=log" in page.url
-    assert "x=tokens" in page.url
+    loss.get_by_text("Table").click()
+    expect(rows.first.locator("th").first).to_have_text("tokens")
+    expect(page).to_have_url(re.compile("scale=log"))
+    expect(page).to_have_url(re.compile("x=tokens"))
+
+
+def test_what_is_open_in_a_chart_stays_so_when_it_is_drawn_again(runs: Open, life: Life) -> None:
+    """Its table, a series that is hidden and the focus, whether its values or what they are drawn over change."""
+    with locked(life.run("custom-one")):
+        log = RunLog(life.run("custom-one") / "run.jsonl")
+        log.write("start", act="custom", time="2026-05-01T00:00:00+00:00", config={})
+        add_step(log, 1)
+        add_step(log, 2)
+        page = runs("/#/runs?show=pretrain-base,custom-one&smooth=0")
+        loss = page.locator("[data-figure=loss]")
+        loss.get_by_role("button", name="pretrain-base").click()
+        rows = loss.locator(".behind tr")
+        loss.get_by_text("Table").click()
+        expect(rows).to_have_count(3)
+        loss.get_by_text("Table").focus()
+        add_step(log, 3)
+        expect(rows).to_have_count(4)
+        page.get_by_label("Across").select_option("tokens")
+        expect(rows.locator("th[scope=row]")).to_have_text(["10", "20", "30"])
+        expect(loss.get_by_text("Table")).to_be_focused()
+        expect(loss.get_by_role("button", name="pretrain-base")).to_have_attribute("aria-pressed", "false")
+        expect(loss.locator(".line")).to_have_count(1)
 
 
 def test_a_run_is_followed_as_it_goes_on(runs: Open, life: Life) -> None:
@@ -98,6 +122,20 @@ def test_a_run_is_followed_as_it_goes_on(runs: Open, life: Life) -> None:
     page.get_by_role("heading", name="custom-one finished").wait_for()
     page.get_by_text("took 12 s").wait_for()
     assert page.evaluate("window.hurt") is None
+
+
+def test_a_sample_that_somebody_opened_stays_open(runs: Open, life: Life) -> None:
+    """The latest one is open by itself, and closes when there is a later one."""
+    with locked(life.run("custom-one")):
+        log = RunLog(life.run("custom-one") / "run.jsonl")
+        log.write("start", act="custom", time="2026-05-01T00:00:00+00:00", config={})
+        for step in (1, 2):
+            log.write("val", step=step, held_out_loss=1.0, sample=f"Once {step}")
+        page = runs("/#/runs/custom-one")
+        page.locator(".samples summary", has_text="Step 1").click()
+        log.write("val", step=3, held_out_loss=1.0, sample="Once 3")
+        expect(page.locator(".samples details")).to_have_text([re.compile(f"^Step {step}") for step in (3, 2, 1)])
+        expect(page.locator(".samples details[open] summary")).to_have_text(["Step 3", "Step 1"])
 
 
 def test_an_act_is_started_by_its_form(runs: Open, life: Life) -> None:

@@ -2,26 +2,25 @@
 // Home, End), and stand in a table below it.
 
 import { axis, moment, number } from "./axis.js";
-import { make, tell } from "./dom.js";
+import { make, redraw, tell } from "./dom.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const TOP = 10, RIGHT = 14, BOTTOM = 28, DASHES = ["", "7 4", "2 4", "9 3 2 3"], COLORS = 6;
 const TABLE_ROWS = 1000;
 
-// Return a figure.
+// Return a figure, whose `redraw` takes other values of all but the title and the height; what is open, hidden or read in it stays so.
 //
 // `x`, `y`: {name, kind: "number" | "time", log, from, to, text(value)}; `series`: [{name, points: [[x, y, low, high]],
 // style: "line" | "dots" | "steps"}], each sorted by x, low and high are optional; `marks`: [{x, text}], vertical lines;
 // `pick(x)`: called on click and Enter with the x of the nearest point.
-export function chart({ title, x, y, series, marks = [], pick = null, height = 220 }) {
+export function chart({ title, height = 220, ...values }) {
   const svg = draw("svg", { tabindex: 0, role: "img", "aria-label": `${title}. Use the arrow keys to read its values.` });
   const told = make("output", { class: "told quiet" });
-  const hidden = new Set();
-  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("b", {}, title), told));
-  const plot = { svg, told, x, y, series, marks, hidden, height, width: 0, cursor: null, spots: null };
-  figure.append(make("div", { class: "plot" }, svg));
-  if (series.length > 1) figure.append(legend(plot));
-  figure.append(table(plot));
+  const legend = make("div", { class: "legend", role: "group", "aria-label": "Series" });
+  const plot = { svg, told, legend, table: table(() => fillTable(plot)), hidden: new Set(), height, width: 0, cursor: null };
+  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("b", {}, title), told), make("div", { class: "plot" }, svg), legend, plot.table);
+  figure.redraw = (given) => change(plot, given);
+  figure.redraw(values);
   const size = new ResizeObserver(([entry]) => {
     const width = Math.round(entry.contentRect.width);
     if (width && width !== plot.width) {
@@ -29,9 +28,21 @@ export function chart({ title, x, y, series, marks = [], pick = null, height = 2
       render(plot);
     }
   });
-  size.observe(figure.querySelector(".plot"));
-  listen(plot, pick);
+  size.observe(svg.parentElement);
+  listen(plot);
   return figure;
+}
+
+function change(plot, { x, y, series, marks = [], pick = null }) {
+  plot.pick = pick;
+  const values = JSON.stringify([x, y, series, marks]);
+  if (values === plot.values) return;
+  Object.assign(plot, { values, x, y, series, marks, spots: null });
+  plot.svg.classList.toggle("picked", pick !== null);
+  plot.legend.hidden = series.length < 2;
+  redraw(plot.legend, ...(plot.legend.hidden ? [] : series.map((one, i) => legendButton(plot, one.name, i))));
+  if (plot.width) render(plot);
+  if (plot.table.open) fillTable(plot);
 }
 
 function draw(tag, attributes, ...children) {
@@ -41,7 +52,7 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-const visible = ({ series, hidden }) => series.filter((_, i) => !hidden.has(i));
+const visible = ({ series, hidden }) => series.filter(({ name }) => !hidden.has(name));
 const textOf = (side, value) => (side.text ?? (side.kind === "time" ? moment : number))(value);
 const fits = (side, value) => Number.isFinite(value) && (!side.log || value > 0);
 
@@ -75,10 +86,10 @@ function render(plot) {
     .map(([value, text]) => draw("text", { x: Math.min(plot.across.at(value), width - 4 * text.length), y: height - 9, "text-anchor": "middle" }, text));
   const lines = marks.filter((mark) => plot.across.at(mark.x) >= left && plot.across.at(mark.x) <= width - RIGHT)
     .map((mark) => draw("path", { class: "mark", d: `M${plot.across.at(mark.x)} ${TOP}V${height - BOTTOM}` }, draw("title", {}, mark.text)));
-  const shapes = plot.series.flatMap((one, i) => (plot.hidden.has(i) ? [] : shape(plot, one, i, width)));
+  const shapes = plot.series.flatMap((one, i) => (plot.hidden.has(one.name) ? [] : shape(plot, one, i, width)));
   plot.pointer = draw("g", { class: "pointer" });
   svg.replaceChildren(...grid, ...foot, ...lines, ...shapes, plot.pointer);
-  point(plot, null);
+  point(plot, places(plot).includes(plot.cursor) ? plot.cursor : null);
 }
 
 const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -118,7 +129,7 @@ function thin(points, at, width) {
   return kept;
 }
 
-function listen(plot, pick) {
+function listen(plot) {
   const { svg } = plot;
   svg.addEventListener("pointermove", (event) => {
     if (plot.across) point(plot, nearest(places(plot), plot.across.of(event.clientX - svg.getBoundingClientRect().left)));
@@ -128,15 +139,13 @@ function listen(plot, pick) {
   svg.addEventListener("keydown", (event) => {
     const spots = places(plot), now = plot.cursor === null ? -1 : spots.indexOf(plot.cursor);
     const next = { ArrowRight: now + 1, ArrowLeft: now < 0 ? spots.length - 1 : now - 1, Home: 0, End: spots.length - 1 }[event.key];
-    if (event.key === "Enter" && pick && plot.cursor !== null) pick(plot.cursor);
+    if (event.key === "Enter" && plot.cursor !== null) plot.pick?.(plot.cursor);
     if (next === undefined || !spots.length || !plot.across) return;
     event.preventDefault();
     point(plot, spots[Math.max(0, Math.min(spots.length - 1, next))]);
     tell(plot.told.value);
   });
-  if (!pick) return;
-  svg.classList.add("picked");
-  svg.addEventListener("click", () => plot.cursor !== null && pick(plot.cursor));
+  svg.addEventListener("click", () => plot.cursor !== null && plot.pick?.(plot.cursor));
 }
 
 // The index-free nearest of sorted numbers, by bisection.
@@ -167,7 +176,7 @@ function point(plot, at) {
   plot.pointer?.replaceChildren();
   plot.told.value = "";
   if (at === null || at === undefined || !plot.across) return;
-  const found = plot.series.map((one, i) => [one, i, plot.hidden.has(i) ? undefined : pointAt(one, at)]).filter(([, , spot]) => spot && fits(plot.y, spot[1]));
+  const found = plot.series.map((one, i) => [one, i, plot.hidden.has(one.name) ? undefined : pointAt(one, at)]).filter(([, , spot]) => spot && fits(plot.y, spot[1]));
   plot.pointer.append(draw("path", { class: "mark", d: `M${plot.across.at(at)} ${TOP}V${plot.height - BOTTOM}` }),
     ...found.map(([, i, spot]) => draw("circle", { class: `s${i % COLORS}`, cx: plot.across.at(at), cy: plot.up.at(spot[1]), r: 4 })));
   plot.told.value = `${textOf(plot.x, at)}: ${found.map(([one, , spot]) => `${plot.series.length > 1 ? `${one.name} ` : ""}${valueText(plot.y, spot)}`).join(", ")}`;
@@ -177,30 +186,33 @@ function valueText(y, [, value, low, high]) {
   return textOf(y, value) + (Number.isFinite(low) && Number.isFinite(high) ? ` (${textOf(y, low)} to ${textOf(y, high)})` : "");
 }
 
-function legend(plot) {
-  const toggle = (i) => ({ currentTarget }) => {
-    if (!plot.hidden.delete(i)) plot.hidden.add(i);
-    currentTarget.setAttribute("aria-pressed", !plot.hidden.has(i));
+function legendButton(plot, name, i) {
+  const toggle = ({ currentTarget }) => {
+    if (!plot.hidden.delete(name)) plot.hidden.add(name);
+    currentTarget.setAttribute("aria-pressed", !plot.hidden.has(name));
     plot.spots = null;
     render(plot);
   };
-  return make("div", { class: "legend", role: "group", "aria-label": "Series" }, plot.series.map((one, i) =>
-    make("button", { type: "button", "aria-pressed": "true", onclick: toggle(i) }, make("i", { class: `key s${i % COLORS}` }), one.name)));
+  return make("button", { type: "button", "aria-pressed": String(!plot.hidden.has(name)), onclick: toggle }, make("i", { class: `key s${i % COLORS}` }), name);
 }
 
-function table(plot) {
-  const details = make("details", { class: "behind" }, make("summary", {}, "Table"));
-  details.addEventListener("toggle", () => {
-    if (!details.open || details.children.length > 1) return;
-    const head = make("tr", {}, make("th", { scope: "col" }, plot.x.name), plot.series.map((one) => make("th", { scope: "col", class: "number" }, one.name || plot.y.name)));
-    const spots = places(plot), shown = spots.slice(0, TABLE_ROWS);
-    const rows = shown.map((at) => make("tr", {}, make("th", { scope: "row" }, textOf(plot.x, at)), plot.series.map((one) => {
-      const spot = pointAt(one, at);
-      return make("td", { class: "number" }, spot ? valueText(plot.y, spot) : "");
-    })));
-    const more = spots.length > shown.length ? make("p", { class: "quiet" }, `The first ${shown.length} of ${spots.length.toLocaleString("en")} rows.`) : null;
-    details.append(make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Values" }, make("table", {}, make("thead", {}, head), make("tbody", {}, rows))));
-    if (more) details.append(more);
-  }, { passive: true });
+// The place of the table, which is filled when it is opened.
+function table(fill) {
+  const scroller = make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Values" });
+  const details = make("details", { class: "behind" }, make("summary", {}, "Table"), scroller, make("p", { class: "quiet", hidden: true }));
+  details.addEventListener("toggle", () => details.open && fill(), { passive: true });
   return details;
+}
+
+function fillTable(plot) {
+  const [, scroller, more] = plot.table.children;
+  const head = make("tr", {}, make("th", { scope: "col" }, plot.x.name), plot.series.map((one) => make("th", { scope: "col", class: "number" }, one.name || plot.y.name)));
+  const spots = places(plot), shown = spots.slice(0, TABLE_ROWS);
+  const rows = shown.map((at) => make("tr", {}, make("th", { scope: "row" }, textOf(plot.x, at)), plot.series.map((one) => {
+    const spot = pointAt(one, at);
+    return make("td", { class: "number" }, spot ? valueText(plot.y, spot) : "");
+  })));
+  scroller.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, rows)));
+  more.textContent = `The first ${shown.length} of ${spots.length.toLocaleString("en")} rows.`;
+  more.hidden = spots.length === shown.length;
 }

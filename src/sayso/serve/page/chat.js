@@ -1,10 +1,10 @@
 // The chat: talk, rate, correct, compare. A reply streams as plain text and is replaced by the server's safe HTML when it
 // is complete.
 
-import { copyOf, find, question, tell } from "./dom.js";
+import { arrange, copyOf, find, question, tell } from "./dom.js";
 import { drawer } from "./drawer.js";
 import { addressOf } from "./place.js";
-import { Refused, ask, call, events, follow, save } from "./server.js";
+import { Refused, ask, call, concerns, events, follow, save } from "./server.js";
 import { beside, openSettings, settings, useModel } from "./settings.js";
 import { another, replyTurn, userTurn } from "./turn.js";
 
@@ -15,6 +15,7 @@ const state = {
   view: 0, // counts opened views: a late response must not change a later view
   more: false, // whether older conversations can be added to the list
   lists: 0, // counts list requests, for the same reason
+  opened: null, // settled when the open one is shown
   sending: false, // while a message is being sent
   speaking: null, // {generation, controller} while a reply is being generated
   retry: null, // what "Try again" does
@@ -86,10 +87,12 @@ async function showList() {
   const asked = ++state.lists;
   const list = await listed();
   if (asked !== state.lists) return;
-  find("#list").replaceChildren(...list.map(entryOf));
+  const old = new Map([...find("#list").children].map((entry) => [Number(entry.dataset.id), entry]));
+  arrange(find("#list"), list.map((one) => entryOf(one, old.get(one.id))));
   find("#no-list").hidden = list.length > 0;
   find("#no-list").textContent = find("#search").value.trim() ? "No conversation has these words." : "No conversations yet.";
   state.more = list.length === LISTED;
+  await showMore(); // somebody may have scrolled meanwhile
 }
 
 // Add older conversations when the end of the list comes near.
@@ -100,16 +103,23 @@ async function showMore() {
   const asked = state.lists;
   const list = await listed(find("#list").lastElementChild.dataset.id);
   if (asked !== state.lists) return;
-  find("#list").append(...list.map(entryOf));
+  find("#list").append(...list.map((one) => entryOf(one)));
   state.more = list.length === LISTED;
 }
 
-function entryOf({ id, title }) {
+// The entry of a conversation in the list: the one that is there already, if its title is the same.
+function entryOf({ id, title }, old) {
+  const entry = old?.textContent === title ? old : newEntry(id, title);
+  if (id === state.conversation) entry.firstElementChild.setAttribute("aria-current", "true");
+  else entry.firstElementChild.removeAttribute("aria-current");
+  return entry;
+}
+
+function newEntry(id, title) {
   const entry = copyOf("entry");
   const [open, remove] = entry.children;
   entry.dataset.id = id;
   open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
-  if (id === state.conversation) open.setAttribute("aria-current", "true");
   open.addEventListener("click", () => go(id));
   remove.setAttribute("aria-label", `Delete "${title}"`);
   remove.addEventListener("click", () => forget(id));
@@ -131,7 +141,11 @@ function showSize(turn) {
 
 /* Conversations */
 
-async function go(id) {
+function go(id) {
+  return (state.opened = openConversation(id));
+}
+
+async function openConversation(id) {
   const view = ++state.view;
   await halt();
   if (view !== state.view) return;
@@ -172,9 +186,11 @@ async function forget(id) {
 // Show the branch through another version of a message.
 async function reveal(id) {
   if (state.speaking) return;
+  const { view } = state;
   const shown = await attempt(() => call("POST", "/api/versions", { message_id: id }));
-  if (shown) showTurns(shown.turns);
-  if (shown) find(`[data-id="${id}"] .versions button:enabled`)?.focus();
+  if (!shown || view !== state.view) return; // another conversation was opened meanwhile
+  showTurns(shown.turns);
+  find(`[data-id="${id}"] .versions button:enabled`)?.focus();
 }
 
 async function exportTalk() {
@@ -188,6 +204,7 @@ async function exportTalk() {
 
 async function send() {
   await begun;
+  await state.opened; // its turns would replace the new one
   const box = find("#say");
   const content = box.value;
   const { view } = state;
@@ -214,11 +231,15 @@ async function send() {
 // Say another version of a message; it begins a branch of its own. Returns whether it was said.
 async function resend(turn, content) {
   if (state.speaking || state.sending || !content.trim()) return false;
+  const { view } = state;
+  state.sending = true;
   const said = await attempt(() => call("POST", "/api/messages", { conversation_id: state.conversation, content, replaces: turn.id }));
-  if (!said) return false;
+  state.sending = false;
+  if (!said || view !== state.view) return Boolean(said); // as in `send`
   const article = find(`.user[data-id="${turn.id}"]`);
   while (article.nextSibling) article.nextSibling.remove();
   article.replaceWith(userTurn(said, chat));
+  focusBox();
   attempt(showList);
   speakTo(said.id);
   return true;
@@ -386,9 +407,10 @@ async function learnModel() {
 
 // What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.
 async function news(topics) {
-  if (topics.has("aliases") || topics.has("ratings")) await learnModel().catch(() => {});
+  const about = (...names) => concerns(topics, names);
+  if (about("aliases", "ratings")) await learnModel().catch(() => {});
   const short = find("#list").children.length <= LISTED; // a longer list would lose its place
-  if (open && short && topics.has("messages") && !state.speaking) await showList().catch(() => {});
+  if (open && short && about("messages") && !state.speaking) await showList().catch(() => {});
 }
 
 let begun = null;
@@ -402,7 +424,7 @@ export async function openChat(id) {
   document.title = `sayso: ${state.model.name}`;
   if (!again) return go(id);
   show(state.conversation);
-  showList();
+  attempt(showList);
   focusBox();
 }
 

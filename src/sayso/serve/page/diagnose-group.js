@@ -1,13 +1,13 @@
 // Group the notes of a sample into categories, by keys or as the server suggests.
 
 import { button, changes, keys, option, post, quiet, remove, trying } from "./diagnose.js";
-import { find, make, tell } from "./dom.js";
+import { find, make, redraw, tell } from "./dom.js";
 import { addressOf, keepQuery } from "./place.js";
 
 export async function show(view, { number, get, signal, query, told }) {
   const loose = make("div", { class: "loose" }), groups = make("div", { class: "loose groups" });
   const opened = new Set([Number(query.get("category"))]);
-  let notes = [], categories = [], chosen = Number(query.get("note")), undo = null;
+  let notes = [], categories = [], chosen = Number(query.get("note")), undo = null, shown = "";
 
   const cards = () => [...loose.querySelectorAll(".noted")];
   const idOf = (card) => Number(card.dataset.id);
@@ -22,14 +22,17 @@ export async function show(view, { number, get, signal, query, told }) {
     keepQuery({ note: chosen });
   };
   const move = (step) => () => cards()[cards().indexOf(here()) + step]?.focus();
-  const draw = async () => {
-    const found = await get("/notes"), was = ticked(), focused = document.activeElement.closest(".noted");
+  const typing = () => find(":is(input:not([type=checkbox]), select):focus", view);
+  const draw = async (live = false) => {
+    const found = await get("/notes"), was = ticked(), focused = document.activeElement.closest(".noted"), as = JSON.stringify(found);
+    if (as === shown || live && typing()) return;
+    shown = as;
     ({ notes, categories } = found);
     told(found.sample);
     const free = notes.filter((note) => !note.category_id);
     loose.replaceChildren(make("h3", {}, `Notes without a category (${free.length})`), ...free.map((note) => cardOf(note, was.includes(note.id))));
     if (!notes.length) loose.append(make("p", { class: "nothing" }, "Nothing is noted yet. ", make("a", { href: addressOf("diagnose", [number]) }, "Read the conversations"), " and write down what is wrong."));
-    groups.replaceChildren(make("h3", {}, "Categories"), ...categories.map(groupOf), adding());
+    redraw(groups, make("h3", {}, "Categories"), ...categories.map(groupOf), adding());
     choose(here());
     if (focused) here()?.focus();
   };
@@ -59,16 +62,16 @@ export async function show(view, { number, get, signal, query, told }) {
       opened[target.open ? "add" : "delete"](id);
       keepQuery({ category: [...opened].at(-1) || "" });
     };
-    return make("details", { class: "card", open: opened.has(id), ontoggle: toggle }, make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, make("span", { class: "quiet" }, own.length)),
+    return make("details", { class: "card", "data-id": id, open: opened.has(id), ontoggle: toggle }, make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, make("span", { class: "quiet" }, own.length)),
       ...own.map((note) => make("div", { class: "bar" }, make("p", {}, note.text), source(note), button("Take out", () => put([note.id], null), {}))), naming(name, definition, "Rename", (body) => post(`/categories/${id}`, body)),
-      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`).then(draw)), {}));
+      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`).then(() => draw())), {}));
   };
   const naming = (name, definition, text, keep) => {
     const field = (title, value, more) => make("label", {}, title, make("input", { value, ...more }));
     const form = make("form", { class: "bar", onsubmit: (event) => {
       event.preventDefault();
       const [one, two] = form.querySelectorAll("input");
-      trying(form, () => keep({ name: one.value, definition: two.value }).then(draw));
+      trying(form, () => keep({ name: one.value, definition: two.value }).then(() => draw()));
     } }, field("Name", name, { required: true, maxLength: 100 }), field("Definition", definition, { maxLength: 1000 }), make("button", { class: "plain" }, text));
     return form;
   };
@@ -81,5 +84,5 @@ export async function show(view, { number, get, signal, query, told }) {
     Enter: () => find(".near", here() ?? view)?.click(), x: () => here() && find("input", here()).click(), c: () => find("#adding input").focus(), z: () => undo && trying(loose, undo) },
   { J: "next", K: "previous", X: "select", "1–9": "into this category", Enter: "into the nearest", C: "new category", Z: "undo" }));
   await draw();
-  changes(["notes", "categories"], () => !find(":is(input:not([type=checkbox]), select):focus", view) && draw(), loose, signal);
+  changes(["notes", "categories"], () => draw(true), loose, signal);
 }

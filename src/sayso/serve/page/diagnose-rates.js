@@ -3,18 +3,21 @@
 import { percent } from "./axis.js";
 import { bars } from "./bars.js";
 import { button, changes, makeCases, quiet, trying } from "./diagnose.js";
-import { make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { addressOf } from "./place.js";
 import { save } from "./server.js";
 
 export async function show(view, { number, get, signal, detectors, told }) {
   const list = make("div", { class: "loose rates" });
-  const card = (title, about, rates, ...acts) => make("section", { class: "card" }, make("h3", {}, title), about && quiet(about), tableOf(title, rates), make("div", { class: "bar" }, ...acts));
+  const card = (title, about, rates, ...acts) => make("section", { class: "card", "data-id": title }, make("h3", {}, title), about && quiet(about), tableOf(title, rates), make("div", { class: "bar" }, ...acts));
+  let shown = "";
   const draw = async () => {
-    const { sample, any, loose, categories } = await get("/rates");
+    const found = await get("/rates"), { sample, any, loose, categories } = found;
     told(sample);
+    if (JSON.stringify(found) === shown) return;
+    shown = JSON.stringify(found);
     const about = Object.keys(sample.filters).length ? "This sample was filtered: these are rates among such conversations, not among all." : "Shares of the conversations that were read, with Wilson's interval at 95 %.";
-    list.replaceChildren(quiet(sample.read ? about : "No conversation was read yet; the rates are of those that were."), card("Any note", "", any),
+    redraw(list, quiet(sample.read ? about : "No conversation was read yet; the rates are of those that were."), card("Any note", "", any),
       ...categories.map((rates) => card(rates.category.name, rates.category.definition, rates, ...actsOf(rates))), loose.whole.count ? card("No category", "", loose) : "");
   };
   const actsOf = ({ category: { id, function: name } }) => {

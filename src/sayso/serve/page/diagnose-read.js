@@ -1,7 +1,7 @@
 // Read the conversations of a sample, one after the other, and write notes about their replies.
 
 import { button, changes, keys, makeCases, post, quiet, remove, trying } from "./diagnose.js";
-import { find, make, tell } from "./dom.js";
+import { find, make, redraw, tell } from "./dom.js";
 import { addressOf } from "./place.js";
 
 export async function show(view, sample) {
@@ -16,14 +16,14 @@ export async function show(view, sample) {
     const item = items[at];
     title.replaceChildren(`${at + 1} of ${items.length}: ${item.title}`, make("span", { class: "quiet" }, item.read ? " (read)" : ""));
     back.disabled = !at;
-    all.replaceChildren(...items.map((one, i) => make("li", {}, make("a", { href: to(one), "aria-current": i === at && "true" }, one.title || "Untitled"),
+    redraw(all, ...items.map((one, i) => make("li", {}, make("a", { href: to(one), "aria-current": i === at && "true" }, one.title || "Untitled"),
       make("span", { class: "quiet" }, `${one.read ? " read" : ""}${one.notes ? `, notes: ${one.notes}` : ""}`))));
   };
   const load = async () => {
     const { position } = items[at], { turns } = await get(`/conversations/${position}`);
     if (items[at].position !== position || shown === JSON.stringify(turns) || find("form", talk)) return;
     shown = JSON.stringify(turns);
-    talk.replaceChildren(...turns.map((turn) => turnOf(turn, sample, refresh)));
+    redraw(talk, ...turns.map((turn) => turnOf(turn, sample, refresh)));
   };
   const refresh = async () => {
     const now = await get();
@@ -92,7 +92,7 @@ function turnOf(turn, sample, refresh) {
 function noteOf(note, reply, { detectors }, refresh) {
   const { id, text, category, annotator, case: state } = note, is = state && state !== "retired";
   const act = (name, what) => button(name, async () => await trying(reply, what) && refresh(), {});
-  return make("li", { class: "noted" }, make("p", {}, text), quiet([category, annotator && `by ${annotator}`, is && `evaluation case (${state})`].filter(Boolean).join(", ")),
+  return make("li", { class: "noted", "data-id": `note-${id}` }, make("p", {}, text), quiet([category, annotator && `by ${annotator}`, is && `evaluation case (${state})`].filter(Boolean).join(", ")),
     make("div", { class: "tools" }, button("Change", () => edited(reply, text, (now) => post(`/notes/${id}`, { text: now }), refresh), {}), act("Remove", () => remove(`/notes/${id}`)),
       is ? act("Retire case", () => post("/cases", { notes: [id], retire: true })) : act("Make a case", () => makeCases(reply, [note], detectors))));
 }

@@ -3,9 +3,9 @@
 // Addresses: #/diagnose, the samples; #/diagnose/3/read/12, the 12th conversation of sample 3; #/diagnose/3/group and
 // #/diagnose/3/rates, what was noted in it.
 
-import { find, make, question, tell } from "./dom.js";
+import { find, make, question, redraw, tell } from "./dom.js";
 import { addressOf } from "./place.js";
-import { Refused, call, follow } from "./server.js";
+import { Refused, call, concerns, follow } from "./server.js";
 
 const PARTS = { read: "Read", group: "Group", rates: "Rates" };
 const API = "/api/diagnose";
@@ -36,12 +36,15 @@ const progressOf = (place, { read, size }) => place.replaceChildren(make("progre
 
 async function samples(view, signal) {
   const form = make("details", { class: "card" }), list = make("div", { class: "grid" });
+  let shown = "";
   const draw = async () => {
-    const found = await call("GET", `${API}/samples`, undefined, signal);
+    const found = await call("GET", `${API}/samples`, undefined, signal), told = JSON.stringify(found);
+    if (told === shown) return;
+    shown = told;
     if (!form.firstChild) form.append(make("summary", {}, "Draw a sample"), drawing(found));
     form.open ||= !found.samples.length;
     form.hidden = !found.models.length;
-    list.replaceChildren(...found.samples.map((one) => entry(one, draw)), found.models.length ? "" :
+    redraw(list, ...found.samples.map((one) => entry(one, draw)), found.models.length ? "" :
       make("p", { class: "nothing" }, "There are no conversations yet. Talk on the chat screen, or record those of the API with “sayso serve --record all”."));
   };
   await draw();
@@ -57,7 +60,7 @@ function entry(sample, draw) {
     if (target.textContent === "Delete") target.textContent = "Delete for everybody?";
     else trying(target.parentElement, () => remove(`/samples/${id}`).then(draw));
   };
-  return make("section", { class: "card" }, make("h2", {}, make("a", { href: addressOf("diagnose", [id]) }, titleOf(sample))), progress,
+  return make("section", { class: "card", "data-id": id }, make("h2", {}, make("a", { href: addressOf("diagnose", [id]) }, titleOf(sample))), progress,
     quiet(`${size} of ${matched} conversations (${which}), seed ${seed}${annotator ? `, drawn by ${annotator}` : ""}`), make("div", { class: "row" }, button("Delete", sure)));
 }
 
@@ -95,7 +98,7 @@ export async function trying(place, act) {
 }
 
 // Draw again whenever one of some tables changes.
-export const changes = (names, draw, place, signal) => follow((topics) => names.some((name) => topics.has(name)) && trying(place, draw), signal);
+export const changes = (names, draw, place, signal) => follow((topics) => concerns(topics, names) && trying(place, draw), signal);
 
 // Let keys act outside of fields and dialogs, unless somebody turns them off, and list them.
 export function keys(signal, acts, help) {

@@ -17,6 +17,32 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// Let a place have just these children, in this order. Those that are there already stay, with their focus and scroll position.
+export function arrange(place, children) {
+  const focused = document.activeElement;
+  for (const child of [...place.children]) if (!children.includes(child)) child.remove();
+  children.forEach((child, i) => child !== place.children[i] && place.insertBefore(child, place.children[i] ?? null));
+  if (focused !== document.activeElement && place.contains(focused)) focused.focus({ preventScroll: true });
+}
+
+const asMade = new WeakMap(); // whether a <details> was open when it was drawn
+
+// Replace the children of a place by newly made ones: what somebody opened or closed stays so, and the focus stays where it was.
+export function redraw(place, ...children) {
+  const focused = place.contains(document.activeElement) && nameOf(document.activeElement);
+  const folds = () => [...place.querySelectorAll("details")];
+  const changed = new Map(folds().filter((one) => one.open !== asMade.get(one)).map((one) => [nameOf(one.firstElementChild), one.open]));
+  place.replaceChildren(...children);
+  for (const one of folds()) {
+    asMade.set(one, one.open);
+    one.open = changed.get(nameOf(one.firstElementChild)) ?? one.open;
+  }
+  if (focused) [...place.querySelectorAll("a, button, input, select, summary, textarea, [tabindex]")].find((one) => nameOf(one) === focused)?.focus({ preventScroll: true });
+}
+
+// What tells an element from the others of its kind: the item it belongs to, its tag and its words.
+const nameOf = (element) => [element.closest("[data-id]")?.dataset.id, element.tagName, element.getAttribute("aria-label") ?? element.textContent.trim()].join(" ");
+
 // Return an icon of index.html.
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -3,11 +3,11 @@
 // Addresses: #/models, #/models/NAME?alias=ALIAS.
 
 import { moment, number } from "./axis.js";
-import { make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { lineage } from "./lineage.js";
 import { addressOf, keepQuery } from "./place.js";
 import { press, when } from "./run_jobs.js";
-import { call, follow } from "./server.js";
+import { call, concerns, follow } from "./server.js";
 import { table } from "./table.js";
 
 const TOPICS = ["models", "aliases"];
@@ -15,8 +15,7 @@ const TOPICS = ["models", "aliases"];
 export async function open(view, place, signal) {
   const name = place.parts[0];
   const look = name ? await live(view, `/api/models/${encodeURIComponent(name)}`, signal, (found) => oneModel(found, place.query)) : await live(view, "/api/models", signal, allModels);
-  // No topics: just connected, so that what happened meanwhile is not missed.
-  follow((topics) => (!topics.size || TOPICS.some((topic) => topics.has(topic))) && look().catch((error) => console.info(error.message)), signal);
+  follow((topics) => concerns(topics, TOPICS) && look().catch((error) => console.info(error.message)), signal);
 }
 
 const size = (bytes) => (bytes >= 1e9 ? `${number(bytes / 1e9)} GB` : `${number(bytes / 1e6)} MB`);
@@ -29,14 +28,15 @@ const card = (title, ...children) => make("section", { class: "card", "aria-labe
 const current = (history) => new Map(history.map((entry) => [entry.alias, entry])); // what every alias names now
 const aliasesOf = (history, name) => [...current(history)].filter(([, { model }]) => model === name).map(([alias]) => alias);
 
-// Show what `path` returns, again whenever it has changed, but not while somebody types.
+// Show what `path` returns, again whenever it has changed, but not while somebody types, or has typed a reason.
 async function live(view, path, signal, draw) {
   let shown = "";
   const look = async () => {
     const found = await call("GET", path, undefined, signal), told = JSON.stringify(found);
-    if (told === shown || view.querySelector("input:focus")) return;
+    const typed = [...view.querySelectorAll(".reason")].some((one) => one.value.trim());
+    if (told === shown || typed || view.querySelector("input:focus")) return;
     shown = told;
-    view.replaceChildren(...draw(found, look).filter(Boolean));
+    redraw(view, ...draw(found, look).filter(Boolean));
   };
   await look();
   return look;
@@ -75,6 +75,7 @@ function aliasParts(history, look) {
       if (!reason.value.trim()) throw new Error("Give a reason first.");
       await call("POST", `/api/admin/aliases/${encodeURIComponent(alias)}/rollback`, { reason: reason.value });
       reason.blur();
+      reason.value = "";
       await look();
     });
     const rows = own.toReversed().map(({ created_at: at, model, kind, reason: why, evidence }) => [when(at), link(model), kind, [why, evidence?.findings

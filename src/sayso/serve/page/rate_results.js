@@ -2,9 +2,9 @@
 
 import { percent } from "./axis.js";
 import { bars } from "./bars.js";
-import { copyOf, make } from "./dom.js";
+import { copyOf, make, redraw } from "./dom.js";
 import { listName } from "./rate.js";
-import { ask, call, follow, save } from "./server.js";
+import { ask, call, concerns, follow, save } from "./server.js";
 import { table } from "./table.js";
 
 export async function results(view, { queue }, signal) {
@@ -14,12 +14,12 @@ export async function results(view, { queue }, signal) {
   const draw = async (lists) => {
     const found = await call("GET", "/api/rate/summary", undefined, signal);
     button.hidden = !found.people.length;
-    body.replaceChildren(...parts(found, lists));
+    redraw(body, ...parts(found, lists));
   };
   await draw(queue);
   let due = null; // looks again at most every two seconds
   follow((topics) => {
-    if (!due && ["reviews", "queue"].some((one) => topics.has(one))) due = setTimeout(async () => {
+    if (!due && concerns(topics, ["reviews", "queue"])) due = setTimeout(async () => {
       due = null;
       if (!signal.aborted) await call("GET", "/api/rate", undefined, signal).then((known) => draw(known.queue)).catch(() => {});
     }, 2000);

@@ -2,7 +2,7 @@
 
 import { copyOf, find, make, question, tell } from "./dom.js";
 import { safe } from "./rate.js";
-import { call, follow } from "./server.js";
+import { call, concerns, follow } from "./server.js";
 
 const KEYS = "sayso-rate-keys";
 const ACTS = { left: ["Left is better", "1"], tie: ["Tie", "t"], right: ["Right is better", "2"], accept: ["Accept", "a"], reject: ["Reject", "r"], skip: ["Skip", "s"], undo: ["Undo", "u"] };
@@ -32,6 +32,13 @@ export function work({ part, who, list, known, signal, top }) {
     } finally {
       busy = false;
     }
+    if (!task && !find(".problem", element)) look().catch(() => {}); // what came while it was done
+  }
+
+  // Show what there is to do by now to somebody who has nothing to do, without holding up what they do meanwhile.
+  async function look() {
+    const { task: found } = await post("take", { act: part, origin: list });
+    if (found && !task && !busy) show(found, last.textContent);
   }
 
   const next = async (said) => show((await post("take", { act: part, origin: list })).task, said);
@@ -99,7 +106,7 @@ export function work({ part, who, list, known, signal, top }) {
     event.preventDefault();
     act(name);
   }, { signal });
-  follow((topics) => !task && ["queue", "reviews", "candidates", "signals"].some((one) => topics.has(one)) && attempt(() => next(last.textContent)), signal);
+  follow((topics) => !task && !busy && concerns(topics, ["queue", "reviews", "candidates", "signals"]) && look().catch(() => {}), signal); // the next change tries again
   attempt(next);
   return element;
 }

@@ -2,7 +2,7 @@
 
 import { number } from "./axis.js";
 import { chart } from "./chart.js";
-import { make } from "./dom.js";
+import { arrange, make } from "./dom.js";
 import { keepQuery } from "./place.js";
 import { call } from "./server.js";
 import { duration } from "./run_jobs.js";
@@ -29,7 +29,7 @@ export function controls(query, changed) {
   return { bar: make("div", { class: "bar" }, acrossLabel, smoothLabel, scaleLabel), values: () => ({ across: across.value, smooth: smooth.value, log: scale.value === "log" }) };
 }
 
-// Draw the figures of some runs into `view`. A chart that is in use (hovered, focused, its table open) stays as it is.
+// Draw the figures of some runs into `view`, those that are there already in their place.
 export async function charts(view, names, { across, smooth, log }, signal) {
   const asked = (view.asked = Symbol("request"));
   const query = new URLSearchParams([...names.map((name) => ["run", name]), ["across", across], ["smooth", smooth]]);
@@ -48,29 +48,30 @@ export async function charts(view, names, { across, smooth, log }, signal) {
   const order = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
   const figures = [...groups.keys()].sort((a, b) => order(a) - order(b));
   const x = { name: across === "seconds" ? "time" : across, ...(across === "seconds" ? { text: duration } : {}) };
-  const draw = (figure) => {
-    const series = figure === "learning_rate" ? [...groups.get(figure)] : names.map((name) => [name, groups.get(figure).get(name) ?? []]);
-    const made = chart({ title: titleOf(figure), x, y: { name: titleOf(figure), log }, series: series.map(([name, points]) => ({ name, points })), height: figure === "loss" ? 300 : 200 });
-    made.dataset.figure = figure;
-    made.asked = `${query} ${log}`;
-    return made;
-  };
   const old = new Map([...view.querySelectorAll(".chart")].map((one) => [one.dataset.figure, one]));
-  const fresh = (figure) => {
+  const card = (figure) => {
+    const series = figure === "learning_rate" ? [...groups.get(figure)] : names.map((name) => [name, groups.get(figure).get(name) ?? []]);
+    const values = { x, y: { name: titleOf(figure), log }, series: series.map(([name, points]) => ({ name, points })) };
     const before = old.get(figure);
-    return before?.asked === `${query} ${log}` && before.matches(":hover, :focus-within, :has(details[open], [aria-pressed=false])") ? before : draw(figure);
+    if (before) {
+      before.redraw(values);
+      return before.parentElement;
+    }
+    const made = chart({ title: titleOf(figure), height: figure === "loss" ? 300 : 200, ...values });
+    made.dataset.figure = figure;
+    return make("div", { class: figure === "loss" ? "card whole" : "card" }, made);
   };
-  const card = (figure) => make("div", { class: figure === "loss" ? "card whole" : "card" }, fresh(figure));
   const main = figures.filter((name) => FIRST.includes(name)), rest = figures.filter((name) => !FIRST.includes(name));
-  const focused = document.activeElement;
-  const more = view.querySelector(".more") ?? make("details", { class: "more behind" }, make("summary"), make("div", { class: "curves" }));
+  let [grid, more] = view.children;
+  if (!grid) {
+    grid = make("div", { class: "curves main-curves" });
+    more = make("details", { class: "more behind" }, make("summary"), make("div", { class: "curves" }));
+    view.append(grid, more);
+  }
   more.firstChild.textContent = `More figures (${number(rest.length)})`;
-  if (more.open) more.lastChild.replaceChildren(...rest.map(card));
-  more.ontoggle = () => more.open && !more.lastChild.children.length && charts(view, names, { across, smooth, log }, signal);
+  if (more.open) arrange(more.lastChild, rest.map(card));
+  more.ontoggle = () => more.open && charts(view, names, { across, smooth, log }, signal);
   more.hidden = !rest.length;
-  let grid = view.querySelector(".main-curves");
-  if (!grid) view.replaceChildren(grid = make("div", { class: "curves main-curves" }), more);
-  grid.replaceChildren(...main.map(card));
-  if (!figures.length) grid.replaceChildren(make("p", { class: "quiet" }, names.length ? "The chosen runs have no curves yet." : "Choose runs to see their curves."));
-  if (view.contains(focused)) focused.focus({ preventScroll: true });
+  const none = names.length ? "The chosen runs have no curves yet." : "Choose runs to see their curves.";
+  arrange(grid, figures.length ? main.map(card) : [make("p", { class: "quiet" }, none)]);
 }

@@ -1,7 +1,7 @@
 // Jobs: acts that run in the background, with their output; and what runs and jobs share: states, durations, buttons.
 
 import { moment } from "./axis.js";
-import { make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { addressOf } from "./place.js";
 import { call } from "./server.js";
 
@@ -56,7 +56,7 @@ export async function showJob(view, id, signal) {
     shown = job.state;
     const when = `Began ${moment(job.began)}${job.by ? ` by ${job.by}` : ""}${job.ended ? `, ended ${moment(job.ended)}` : ""}.`;
     const lost = job.state === "unknown" ? " It ended while no server was running." : "";
-    head.replaceChildren(make("h2", {}, `sayso ${job.act} `, stateOf(job.state)), make("p", { class: "quiet" }, when + lost),
+    redraw(head, make("h2", {}, `sayso ${job.act} `, stateOf(job.state)), make("p", { class: "quiet" }, when + lost),
       make("p", {}, make("code", {}, ["sayso", ...job.words].join(" "))), job.run ? make("p", {}, make("a", { href: addressOf("runs", [job.run]) }, `Curves of ${job.run}`)) : "",
       job.state === "running" ? make("div", { class: "row start" }, press("Stop", () => call("POST", `/api/admin/jobs/${encodeURIComponent(id)}/stop`, {}), "Asked to stop. An act that trains saves its state first.")) : "");
   };

@@ -3,12 +3,12 @@
 // Addresses: #/runs?show=RUN,RUN, #/runs/RUN?with=RUN, #/runs?start=ACT, #/runs?job=ID.
 
 import { moment, number } from "./axis.js";
-import { make } from "./dom.js";
+import { arrange, make, redraw } from "./dom.js";
 import { addressOf, keepQuery } from "./place.js";
 import { charts, controls } from "./run_charts.js";
 import { showForm } from "./run_form.js";
 import { duration, jobRow, press, showJob, stateOf, when } from "./run_jobs.js";
-import { call, follow } from "./server.js";
+import { call, concerns, follow } from "./server.js";
 import { table } from "./table.js";
 
 const MOST = 8, PAUSE = 1500; // runs in a chart; milliseconds between two looks
@@ -17,8 +17,7 @@ export async function open(view, place, signal) {
   const { parts, query } = place;
   if (query.get("start")) return showForm(view, query.get("start"), Object.fromEntries(query));
   const look = query.get("job") ? await showJob(view, query.get("job"), signal) : parts[0] ? await showRun(view, parts[0], query, signal) : await showRuns(view, query, signal);
-  // No topics: just connected, so that what happened meanwhile is not missed.
-  if (look) follow(throttled((topics) => (topics.has("runs") || !topics.size) && look(), signal), signal);
+  if (look) follow(throttled((topics) => concerns(topics, ["runs"]) && look(), signal), signal);
 }
 
 // Call `act` at most every PAUSE milliseconds, and once more after the last call.
@@ -68,7 +67,7 @@ async function showRuns(view, query, signal) {
     nothing.hidden = known.length > 0;
     listed.hidden = settings.bar.hidden = !known.length;
     jobsCard.hidden = !found.jobs.length;
-    jobs.replaceChildren(...found.jobs.slice(0, 6).map((job) => jobRow(job, known)));
+    redraw(jobs, ...found.jobs.slice(0, 6).map((job) => jobRow(job, known)));
     keep(rows, known, (run) => rowOf(run, shown, toggle));
   };
   update(first);
@@ -90,11 +89,7 @@ function keep(body, runs, make) {
     });
     return old;
   });
-  if (wanted.some((row, i) => row !== body.children[i]) || body.children.length !== wanted.length) {
-    const focused = document.activeElement;
-    body.replaceChildren(...wanted);
-    if (body.contains(focused)) focused.focus();
-  }
+  arrange(body, wanted);
 }
 
 function rowOf(run, shown, toggle) {
@@ -143,10 +138,10 @@ async function showRun(view, name, query, signal) {
     head.querySelector(".facts")?.replaceChildren(...facts(found));
     if (told !== shown) {
       shown = told;
-      head.replaceChildren(...headOf(name, found));
+      redraw(head, ...headOf(name, found));
       notes.replaceChildren(...notesOf(found.notes));
-      samples.replaceChildren(...samplesOf(found.samples));
-      options.replaceChildren(make("summary", {}, "Options"), table("Options", [], Object.entries(found.config).map(([key, value]) => [key.replaceAll("_", " "), [].concat(value).join(", ")])));
+      redraw(samples, ...samplesOf(found.samples));
+      redraw(options, make("summary", {}, "Options"), table("Options", [], Object.entries(found.config).map(([key, value]) => [key.replaceAll("_", " "), [].concat(value).join(", ")])));
     }
     settings.bar.hidden = !found.figures.length;
     await draw();

@@ -65,6 +65,10 @@ export async function* events(response) {
 
 const EVERYTHING = { has: () => true, size: Infinity };
 
+// Whether one of some topics is among those that changed, or may be: a reader that has just connected (no topics) cannot know
+// what changed since it read.
+export const concerns = (topics, names) => !topics.size || names.some((name) => topics.has(name));
+
 // Call `act` with the topics that changed, as a set, until `signal` is aborted. A hidden tab does not listen, and counts
 // everything as changed when it is shown again, as after a lost connection.
 export async function follow(act, signal) {
@@ -77,7 +81,7 @@ export async function follow(act, signal) {
       const response = await ask("GET", "/api/changes", undefined, AbortSignal.any([signal, hidden.signal]));
       if (again) act(EVERYTHING);
       for await (const [name, topics] of events(response)) {
-        if (name === "changed") act(new Set(topics)); // an empty set: from now on, nothing is missed
+        if (name === "changed") act(new Set(topics)); // an empty set: from now on, nothing is missed; see `concerns`
       }
     } catch {
       // the connection was lost or given up: begin again

@@ -3,7 +3,7 @@
 
 import { moment, percent } from "./axis.js";
 import { chart } from "./chart.js";
-import { make, tell } from "./dom.js";
+import { arrange, make, tell } from "./dom.js";
 import { addressOf, here, keepQuery } from "./place.js";
 import { call, follow } from "./server.js";
 import { table } from "./table.js";
@@ -40,10 +40,10 @@ export async function open(view, place, signal) {
   if (part) return (await import(PARTS[part] ?? "./watch-replies.js")).open(view, place, signal);
   const bar = make("div", { class: "bar" }), told = make("p", { class: "quiet", role: "status" }), shown = make("div", { class: "watched" });
   view.append(bar, told, shown);
-  const state = { shown, told, bar, signal, timer: 0 };
+  const state = { shown, told, bar, signal, timer: 0, loads: 0, sections: {}, cards: {}, extra: make("div", { class: "extra watched" }) };
   signal.addEventListener("abort", () => clearTimeout(state.timer));
   await load(state);
-  follow((topics) => topics.size && !state.end && later(state), signal);
+  follow(() => !state.end && later(state), signal);
 }
 
 // What the address asks for.
@@ -56,20 +56,25 @@ function wanted() {
   return { days, period, end, start: (end ?? now) - 24 * days, stop: end ?? now, by: query.get("by") ?? "all", only, [kind]: name.join(":") };
 }
 
-// Read again soon, unless somebody is looking at a value.
+// Read again soon.
 function later(state, wait = 5000) {
   state.timer ||= setTimeout(() => {
     state.timer = 0;
-    if (state.shown.querySelector(":focus-within, .plot:hover, details[open]")) return later(state);
     load(state).catch((error) => (state.told.textContent = error.message));
   }, wait);
 }
 
+// Whether somebody is about to follow a link, which a new table would take away.
+const inUse = ({ shown }) => shown.querySelector(".scroller:not(.chart *):is(:focus-within, :has(a:hover))");
+
+// Draw what the address asks for; a late answer to what it asked for before is dropped.
 async function load(state) {
-  const asked = wanted(), { start, stop, period, by, model, alias } = asked;
+  const mine = ++state.loads, asked = wanted(), { start, stop, period, by, model, alias } = asked;
   const query = new URLSearchParams({ start, end: stop, period, by, shift: Math.floor(-new Date().getTimezoneOffset() / 60) });
   for (const [name, value] of Object.entries({ model, alias })) if (value) query.set(name, value);
   const found = await call("GET", `/api/watch?${query}`, undefined, state.signal);
+  if (mine !== state.loads) return;
+  if (state.asked === JSON.stringify(asked) && inUse(state)) return later(state);
   state.end = asked.end;
   if (state.bar.contains(document.activeElement)) state.bar.querySelector(".later").disabled = !asked.end; // keep the focus
   else controls(state, asked, found);
@@ -85,8 +90,8 @@ function controls(state, asked, { models, aliases }) {
   };
   const choice = (label, name, value, options) => make("label", {}, label, make("select", { onchange: ({ currentTarget }) => change({ [name]: currentTarget.value }) },
     options.map(([key, text]) => make("option", { value: key, selected: key === value }, text))));
-  const step = (text, days) => make("button", { type: "button", class: `plain ${text.toLowerCase()}`, disabled: days > 0 && !asked.end, onclick: () => {
-    const end = wanted().stop + 24 * days;
+  const step = (text, sign) => make("button", { type: "button", class: `plain ${text.toLowerCase()}`, disabled: sign > 0 && !asked.end, onclick: () => {
+    const { stop, days } = wanted(), end = stop + 24 * days * sign;
     change({ end: end * HOUR > Date.now() ? "" : end });
   } }, text);
   const kinds = [...models.map((name) => [`model:${name}`, name]), ...aliases.map((name) => [`alias:${name}`, `alias ${name}`])];
@@ -95,7 +100,7 @@ function controls(state, asked, { models, aliases }) {
     choice("Time", "days", asked.days, SPANS),
     choice("Of", "only", asked.only, [["", "all models"], ...kinds]),
     choice("Split by", "by", asked.by, [["all", "nothing"], ["model", "model"], ["alias", "alias"]]),
-    step("Earlier", -asked.days), step("Later", asked.days),
+    step("Earlier", -1), step("Later", 1),
     make("a", { class: "wide-link", href: addressOf("watch", ["flags"]) }, "Triage flags"));
 }
 
@@ -106,23 +111,24 @@ function draw(state, asked, found) {
     state.shown.replaceChildren(make("p", { class: "nothing" }, none));
     return;
   }
-  const plot = (entry) => figure(asked, found, entry);
-  const old = state.shown.querySelector(".extra");
-  state.shown.replaceChildren(
-    section("In short", summary(asked, totals)),
-    section("Replies", make("div", { class: "grid" }, VALUES.map(plot))),
-    section("Requests", charts.requests ? make("div", { class: "grid" }, TRAFFIC.map(plot)) : make("p", { class: "quiet" }, "Requests are counted while the server runs, and appear here within a minute.")),
-    section("Live", history(marks)),
-    old ?? make("div", { class: "extra watched" }));
-  if (!old || state.asked !== JSON.stringify(asked)) more(state, asked);
+  const grid = (entries) => entries.map((entry) => figure(state, asked, found, entry));
+  arrange(state.shown, [
+    section(state, "In short", [summary(asked, totals)]),
+    section(state, "Replies", grid(VALUES), "grid"),
+    charts.requests ? section(state, "Requests", grid(TRAFFIC), "grid") : section(state, "Requests", [make("p", { class: "quiet" }, "Requests are counted while the server runs, and appear here within a minute.")]),
+    section(state, "Live", [history(marks)]),
+    state.extra]);
+  if (state.asked !== JSON.stringify(asked)) state.extra.replaceChildren(drift(asked, state.signal), trials(asked, state.signal));
   state.asked = JSON.stringify(asked);
 }
 
-const section = (title, ...children) => make("section", { class: "watched" }, make("h2", {}, title), children);
-
-function more(state, asked) {
-  const place = state.shown.querySelector(".extra");
-  place.replaceChildren(drift(asked, state.signal), trials(asked, state.signal));
+// A section with a title; what it showed before and is the same stays.
+function section(state, title, children, kind = "watched") {
+  const made = (state.sections[title] ??= make("section", { class: "watched" }, make("h2", {}, title), make("div")));
+  const place = made.lastChild, old = [...place.children];
+  place.className = kind;
+  arrange(place, children.map((child) => old.find((one) => one.isEqualNode(child)) ?? child));
+  return made;
 }
 
 // The address of the replies behind a value.
@@ -131,7 +137,7 @@ function behind(asked, kind, start, end, group = "all") {
   return addressOf("watch", ["replies"], { start, end, kind: kind.replace(/:$/, ""), model: asked.model, alias: asked.alias, ...of });
 }
 
-function figure(asked, { charts, marks }, [name, title, text, hint]) {
+function figure({ cards }, asked, { charts, marks }, [name, title, text, hint]) {
   const parts = name.endsWith(":") ? Object.keys(charts).filter((one) => one.startsWith(name)) : name.split(" ").filter((one) => charts[one]);
   const several = name.endsWith(":") || name.includes(" ");
   const series = parts.flatMap((part) => Object.entries(charts[part]).map(([group, points]) => ({
@@ -140,11 +146,13 @@ function figure(asked, { charts, marks }, [name, title, text, hint]) {
   })));
   if (!series.length) return make("div", { class: "card" }, make("h3", {}, title), make("p", { class: "quiet" }, hint ?? "None."));
   const go = (at) => (location.hash = behind(asked, name, at / HOUR, at / HOUR + asked.period));
-  return make("div", { class: "card" }, chart({
-    title, series, height: 170, pick: hint ? go : null,
-    x: { name: "Time", kind: "time", from: asked.start * HOUR, to: asked.stop * HOUR }, y: { name: title, from: 0, text },
+  const values = {
+    series, pick: hint ? go : null, x: { name: "Time", kind: "time", from: asked.start * HOUR, to: asked.stop * HOUR }, y: { name: title, from: 0, text },
     marks: marks.map((mark) => ({ x: Date.parse(mark.created_at), text: `${mark.alias}: ${mark.model} (${mark.kind})` })),
-  }));
+  };
+  if (cards[name]) cards[name].firstChild.redraw(values);
+  else cards[name] = make("div", { class: "card" }, chart({ title, height: 170, ...values }));
+  return cards[name];
 }
 
 function summary(asked, totals) {
