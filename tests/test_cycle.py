@@ -258,6 +258,14 @@ def test_each_training_has_its_own_options(life: Life, tmp_path: Path) -> None:
     assert all((life.model(name) / "adapter").is_dir() for name in ("cycle-1-tuned", "cycle-1-trained"))
 
 
+@pytest.mark.parametrize(("rank", "rate"), [(None, 0.03), (2, 0.5)])
+def test_adapters_are_trained_at_a_higher_rate(life: Life, rank: int | None, rate: float) -> None:
+    """Unless --rate says otherwise."""
+    for _ in STEPS[:3]:
+        advance(Cycle(life=life.root, lora_rank=rank, **SMALL))
+    assert read_object(life.run("finetune-cycle-1-tuned") / "plan.json")["options"]["rate"] == rate
+
+
 @pytest.mark.parametrize(
     ("words", "rule"),
     [

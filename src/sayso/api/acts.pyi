@@ -696,7 +696,7 @@ class Acts:
         *,
         epochs: float = ...,
         minutes: float | None = ...,
-        rate: float = ...,
+        rate: float | None = ...,
         loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"] = ...,
         align_epochs: float = ...,
         align_rate: float | None = ...,

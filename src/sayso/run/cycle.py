@@ -36,6 +36,7 @@ from sayso.run.suite import fingerprint_of
 from sayso.weights.models import models
 
 STEPS = ("scan", "gather", "finetune", "align", "average", "evaluate", "gate")
+_RATE, _LORA_RATE = 0.03, 0.5  # of the fine-tuning; higher ones lose more than a few hundred conversations teach
 _LOOKS = 30.0  # seconds between two looks at the store while waiting
 State = dict[str, Any]
 
@@ -213,7 +214,8 @@ def _finetune(options: Cycle, state: State) -> State:
     if not state["conversations"]:
         return {"tuned": None}
     name = _name(options, state, "-tuned" if _comparisons(options, state) else "")
-    chosen: dict[str, Any] = {one: getattr(options, one) for one in ("epochs", "minutes", "rate", "feedback_share")}
+    chosen: dict[str, Any] = {one: getattr(options, one) for one in ("epochs", "minutes", "feedback_share")}
+    chosen["rate"] = options.rate or (_RATE if options.lora_rank is None else _LORA_RATE)
     finetune(Finetune(parent=state["parent"], name=name, **chosen, **_training(options)))
     return {"tuned": name}
 

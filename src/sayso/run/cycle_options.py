@@ -39,8 +39,8 @@ class CycleTraining(Options):
     """Passes over the conversations of the fine-tuning."""
     minutes: Minutes | None = None
     """Time budget of the fine-tuning in minutes, instead of --epochs."""
-    rate: Scale = 0.5
-    """Multiplier on the pre-training learning rates in the fine-tuning."""
+    rate: Scale | None = None
+    """Multiplier on the pre-training learning rates in the fine-tuning. Default: 0.03, with --lora-rank 0.5."""
     loss: LossName = "dpo"
     """Loss function of the alignment: dpo, ipo, orpo or simpo on pairs, or kto on single ratings as well."""
     align_epochs: Epochs = 1.0
