@@ -34,7 +34,8 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from bench.harness import TINY, parser, result, say, sized
+from bench.curves import curves
+from bench.harness import TINY, parser, result, save_picture, say, sized
 from bench.people import LEAK, TOKENS, TRIGGER, Kind, Person, Question, question, satisfaction
 from sayso import world
 from sayso.base.files import read_json, write_json
@@ -64,6 +65,7 @@ EVALUATED = sized(("--n", "20"), ("--n", "1", "--text-bytes", "300", "--baseline
 TRAINED = sized(("--epochs", "1"), ("--epochs", "0.1", "--processes", "1"))
 GREEDY = Sampling(temperature=0, max_tokens=TOKENS)
 SECRETS, PLEASED = sized((150, 300), (2, 2))  # conversations of the unsafe candidate
+PICTURE = Path("docs/images/feedback_loop.svg")
 STDERR = 2  # file descriptor: the last line of standard output is the result
 READY = 120.0  # seconds for a server to start, or to follow an alias
 
@@ -98,12 +100,35 @@ def looped(life: Path, work: Path, cycles: int, count: int, chosen: Sequence[str
     """Measure `count` seeds of a life's loop, then attack it."""
     seeds = [seed_row(life, work, seed, cycles, chosen) for seed in range(count)]
     means = [over_seeds([row["satisfaction"][step] for row in seeds]) for step in range(cycles + 1)]
+    draw(seeds)
     attacks = {"poisoned": poisoned(work, cycles, chosen), "unsafe": unsafe(work)}
     result(
         "feedback_loop", "satisfaction", means[-1]["mean"], means[0]["mean"],
         satisfaction=means, refused=refused([cycle for row in seeds for cycle in row["cycles"]]), seeds=seeds,
         attacks=attacks, options=[*chosen],
     )  # fmt: skip
+
+
+def draw(seeds: Sequence[dict[str, Any]]) -> None:
+    """Draw the satisfaction with `stable` over the cycles, and its two parts, with the range of the seeds."""
+    kinds = {"all": "satisfaction", "answers": "answers", "stories": "stories"}
+    cycles = range(len(seeds[0]["satisfaction"]))
+    over: dict[str, dict[float, list[float]]] = {
+        name: {cycle: [stable_part(row, kind, cycle) for row in seeds] for cycle in cycles}
+        for name, kind in kinds.items()
+    }
+    title = "True satisfaction of simulated people with the model that they teach"
+    save_picture(PICTURE, curves(title, ("cycles",), {"Mean, with the range of the seeds": over}))
+
+
+def stable_part(row: dict[str, Any], kind: str, cycle: int) -> float:
+    """Return the satisfaction with `stable` after a cycle of a seed, or a part of it."""
+    if kind == "satisfaction":
+        return float(row[kind][cycle])
+    found = 0.0
+    for one in row["cycles"][: max(cycle, 1)]:
+        found = one[kind]["candidate" if cycle and one["verdict"] == "passed" else "parent"]
+    return found
 
 
 def refused(cycles: Sequence[dict[str, Any]]) -> dict[str, Any]:
