@@ -58,7 +58,7 @@ from sayso.weights.folder import load_model
 MODEL = sized("aligned", "tuned")
 PEOPLE: tuple[Kind, ...] = ("careful",) * 7 + ("noisy",) * 2 + ("lazy",) * 2 + ("hostile",)
 POISONED: tuple[Kind, ...] = ("careful",) * 6 + ("noisy",) * 2 + ("lazy",) * 2 + ("poisoner",) * 2
-ASKED = sized(8, 1)  # questions of each person in a cycle
+ASKED = sized(14, 1)  # questions of each person in a cycle
 SHARED = 0.3  # share of the replies that two others rate, too
 TESTED = sized(200, 6)  # questions by which the true satisfaction is measured
 EVALUATED = sized(("--n", "20"), ("--n", "1", "--text-bytes", "300", "--baseline-bytes", "2000"))

@@ -33,9 +33,9 @@ QUESTION = (
 STORY = "Tell me a short story."
 SCREENS = {
     "rate": "#/rate",
-    "watch": "#/watch?days=7",
+    "watch": "#/watch?days=1&by=model",
     "diagnose": "#/diagnose",
-    "runs": "#/runs",
+    "runs": "#/runs?show=pretrain-base,finetune-tuned",
     "models": "#/models",
 }
 """Address of each screen that is shown with what people said and rated."""
@@ -75,10 +75,12 @@ def ready(address: str) -> bool:
 
 
 def copied(store: Path, folder: Path) -> Path:
-    """Copy a store into a folder; return the copy."""
+    """Copy a store into a folder, without its keys, so that none is asked for; return the copy."""
     copy = folder / "store.sqlite"
     with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
+        target.execute("DELETE FROM keys")
+        target.commit()
     return copy
 
 
@@ -116,6 +118,14 @@ def take_screens(browser: Browser, address: str) -> list[Path]:
     taken = []
     for name, place in SCREENS.items():
         page.goto(f"{address}/{place}")
+        page.wait_for_timeout(SETTLED)
+        if name == "rate":
+            page.get_by_label("Your name").fill("Ada")
+            page.keyboard.press("Enter")
+        elif name == "diagnose":
+            page.get_by_role("button", name="Draw").click()
+        elif name == "runs":
+            page.locator("[data-figure=loss]").scroll_into_view_if_needed()
         page.wait_for_timeout(SETTLED)
         taken.append(IMAGES / f"screen-{name}.png")
         page.screenshot(path=taken[-1], animations="disabled")
