@@ -8,7 +8,8 @@ from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.names import activation_names
-from sayso.lens.patching import Places, attribution_patch, patch
+from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
+from sayso.lens.paths import path_patch
 from sayso.lens.readout import LogitLens, logit_lens
 from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
@@ -33,6 +34,8 @@ __all__ = [
     "linear_map",
     "logit_lens",
     "patch",
+    "path_patch",
+    "rank_correlation",
     "read_corpus",
     "repeated_ids",
     "rollout",
