@@ -4,41 +4,52 @@ from sayso.lens.ablation import ablation
 from sayso.lens.attention import attention_weights
 from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
+from sayso.lens.examples import Examples, max_examples, top_places
 from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.names import activation_names
 from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
 from sayso.lens.paths import path_patch
+from sayso.lens.probes import LinearProbe, fit_probe
 from sayso.lens.readout import LogitLens, logit_lens
+from sayso.lens.steering import SteeringVector, steered, steering_vector
 from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
 
 __all__ = [
     "Attribution",
+    "Examples",
     "HeadScores",
     "Integrated",
     "LinearMap",
+    "LinearProbe",
     "LogitDifference",
     "LogitLens",
     "Places",
+    "SteeringVector",
     "Trace",
     "ablation",
     "activation_names",
     "attention_weights",
     "attribution_patch",
     "direct_attribution",
+    "fit_probe",
     "gradient_x_input",
     "head_scores",
     "integrated_gradients",
     "linear_map",
     "logit_lens",
+    "max_examples",
     "patch",
     "path_patch",
     "rank_correlation",
     "read_corpus",
     "repeated_ids",
     "rollout",
+    "steered",
+    "steering_vector",
+    "top_places",
     "trace",
     "trace_corpus",
     "value_weighted",
