@@ -4,6 +4,16 @@ from sayso.lens.ablation import ablation
 from sayso.lens.attention import attention_weights
 from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
+from sayso.lens.embeddings import (
+    Contexts,
+    Map,
+    Neighbors,
+    analogy,
+    nearest_tokens,
+    principal_map,
+    token_vectors,
+    word_contexts,
+)
 from sayso.lens.examples import Examples, max_examples, top_places
 from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
@@ -19,6 +29,7 @@ from sayso.lens.tracing import Trace, trace
 
 __all__ = [
     "Attribution",
+    "Contexts",
     "Examples",
     "HeadScores",
     "Integrated",
@@ -26,11 +37,14 @@ __all__ = [
     "LinearProbe",
     "LogitDifference",
     "LogitLens",
+    "Map",
+    "Neighbors",
     "Places",
     "SteeringVector",
     "Trace",
     "ablation",
     "activation_names",
+    "analogy",
     "attention_weights",
     "attribution_patch",
     "direct_attribution",
@@ -41,16 +55,20 @@ __all__ = [
     "linear_map",
     "logit_lens",
     "max_examples",
+    "nearest_tokens",
     "patch",
     "path_patch",
+    "principal_map",
     "rank_correlation",
     "read_corpus",
     "repeated_ids",
     "rollout",
     "steered",
     "steering_vector",
+    "token_vectors",
     "top_places",
     "trace",
     "trace_corpus",
     "value_weighted",
+    "word_contexts",
 ]
