@@ -19,6 +19,16 @@ from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.names import activation_names
+from sayso.lens.order import (
+    Dials,
+    OrderEffect,
+    learned_positions,
+    order_effect,
+    position_kinds,
+    rotary_dials,
+    scores_by_distance,
+    sinusoidal_positions,
+)
 from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
 from sayso.lens.paths import path_patch
 from sayso.lens.probes import LinearProbe, fit_probe
@@ -30,6 +40,7 @@ from sayso.lens.tracing import Trace, trace
 __all__ = [
     "Attribution",
     "Contexts",
+    "Dials",
     "Examples",
     "HeadScores",
     "Integrated",
@@ -39,6 +50,7 @@ __all__ = [
     "LogitLens",
     "Map",
     "Neighbors",
+    "OrderEffect",
     "Places",
     "SteeringVector",
     "Trace",
@@ -52,17 +64,23 @@ __all__ = [
     "gradient_x_input",
     "head_scores",
     "integrated_gradients",
+    "learned_positions",
     "linear_map",
     "logit_lens",
     "max_examples",
     "nearest_tokens",
+    "order_effect",
     "patch",
     "path_patch",
+    "position_kinds",
     "principal_map",
     "rank_correlation",
     "read_corpus",
     "repeated_ids",
     "rollout",
+    "rotary_dials",
+    "scores_by_distance",
+    "sinusoidal_positions",
     "steered",
     "steering_vector",
     "token_vectors",
