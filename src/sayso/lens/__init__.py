@@ -29,6 +29,7 @@ from sayso.lens.order import (
     scores_by_distance,
     sinusoidal_positions,
 )
+from sayso.lens.outliers import OutlierFeatures, Rounding, outlier_features, rounding_effect
 from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
 from sayso.lens.paths import path_patch
 from sayso.lens.probes import LinearProbe, fit_probe
@@ -51,7 +52,9 @@ __all__ = [
     "Map",
     "Neighbors",
     "OrderEffect",
+    "OutlierFeatures",
     "Places",
+    "Rounding",
     "SteeringVector",
     "Trace",
     "ablation",
@@ -70,6 +73,7 @@ __all__ = [
     "max_examples",
     "nearest_tokens",
     "order_effect",
+    "outlier_features",
     "patch",
     "path_patch",
     "position_kinds",
@@ -79,6 +83,7 @@ __all__ = [
     "repeated_ids",
     "rollout",
     "rotary_dials",
+    "rounding_effect",
     "scores_by_distance",
     "sinusoidal_positions",
     "steered",
