@@ -18,6 +18,7 @@ from sayso.lens.examples import Examples, max_examples, top_places
 from sayso.lens.frozen import LinearMap, linear_map
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
+from sayso.lens.lenses import JacobianLens, TunedLens, jacobian_lens, load_lens, save_lens, tuned_lens
 from sayso.lens.names import activation_names
 from sayso.lens.order import (
     Dials,
@@ -33,7 +34,7 @@ from sayso.lens.outliers import OutlierFeatures, Rounding, outlier_features, rou
 from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
 from sayso.lens.paths import path_patch
 from sayso.lens.probes import LinearProbe, fit_probe
-from sayso.lens.readout import LogitLens, logit_lens
+from sayso.lens.readout import Lens, LogitLens, logit_lens
 from sayso.lens.steering import SteeringVector, steered, steering_vector
 from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
@@ -45,6 +46,8 @@ __all__ = [
     "Examples",
     "HeadScores",
     "Integrated",
+    "JacobianLens",
+    "Lens",
     "LinearMap",
     "LinearProbe",
     "LogitDifference",
@@ -57,6 +60,7 @@ __all__ = [
     "Rounding",
     "SteeringVector",
     "Trace",
+    "TunedLens",
     "ablation",
     "activation_names",
     "analogy",
@@ -67,8 +71,10 @@ __all__ = [
     "gradient_x_input",
     "head_scores",
     "integrated_gradients",
+    "jacobian_lens",
     "learned_positions",
     "linear_map",
+    "load_lens",
     "logit_lens",
     "max_examples",
     "nearest_tokens",
@@ -84,6 +90,7 @@ __all__ = [
     "rollout",
     "rotary_dials",
     "rounding_effect",
+    "save_lens",
     "scores_by_distance",
     "sinusoidal_positions",
     "steered",
@@ -92,6 +99,7 @@ __all__ = [
     "top_places",
     "trace",
     "trace_corpus",
+    "tuned_lens",
     "value_weighted",
     "word_contexts",
 ]
