@@ -2,6 +2,15 @@
 
 from sayso.lens.ablation import ablation
 from sayso.lens.attention import attention_weights
+from sayso.lens.autoencoder import ActivationPlace, Quality, SparseAutoencoder, measure_autoencoder
+from sayso.lens.autoencoder_files import load_autoencoder, save_autoencoder
+from sayso.lens.autoencoder_training import (
+    AutoencoderTraining,
+    Step,
+    activation_batches,
+    fit_autoencoder,
+    train_autoencoder,
+)
 from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
 from sayso.lens.embeddings import (
@@ -40,7 +49,9 @@ from sayso.lens.targets import LogitDifference
 from sayso.lens.tracing import Trace, trace
 
 __all__ = [
+    "ActivationPlace",
     "Attribution",
+    "AutoencoderTraining",
     "Contexts",
     "Dials",
     "Examples",
@@ -57,16 +68,21 @@ __all__ = [
     "OrderEffect",
     "OutlierFeatures",
     "Places",
+    "Quality",
     "Rounding",
+    "SparseAutoencoder",
     "SteeringVector",
+    "Step",
     "Trace",
     "TunedLens",
     "ablation",
+    "activation_batches",
     "activation_names",
     "analogy",
     "attention_weights",
     "attribution_patch",
     "direct_attribution",
+    "fit_autoencoder",
     "fit_probe",
     "gradient_x_input",
     "head_scores",
@@ -74,9 +90,11 @@ __all__ = [
     "jacobian_lens",
     "learned_positions",
     "linear_map",
+    "load_autoencoder",
     "load_lens",
     "logit_lens",
     "max_examples",
+    "measure_autoencoder",
     "nearest_tokens",
     "order_effect",
     "outlier_features",
@@ -90,6 +108,7 @@ __all__ = [
     "rollout",
     "rotary_dials",
     "rounding_effect",
+    "save_autoencoder",
     "save_lens",
     "scores_by_distance",
     "sinusoidal_positions",
@@ -99,6 +118,7 @@ __all__ = [
     "top_places",
     "trace",
     "trace_corpus",
+    "train_autoencoder",
     "tuned_lens",
     "value_weighted",
     "word_contexts",
