@@ -99,8 +99,10 @@ def nearest_tokens(
     Raises `UserError` for an unknown measure, table or id, and for a word of several tokens.
     """
     vectors = _table(model.module, table)
-    leave = () if isinstance(word, Tensor) else (_token(model, word),)
-    return _nearest(vectors, word if isinstance(word, Tensor) else vectors[leave[0]], k, by, leave)
+    if isinstance(word, Tensor):
+        return _nearest(vectors, word, k, by, ())
+    token = _token(model, word)
+    return _nearest(vectors, vectors[token], k, by, (token,))
 
 
 def analogy(

@@ -69,7 +69,7 @@ def path_patch(
         trace(network, there, ("blocks.*.hook_resid_pre", "blocks.*.attn.hook_z", kept)),
         trace(network, here, "blocks.*.attn.hook_z"),
     )
-    positions = range(there.shape[1]) if by_position else [slice(None)]
+    positions: Sequence[int | slice] = range(there.shape[1]) if by_position else [slice(None)]
     senders = list(product(positions, range(network.config.heads)))
     size, effects = max(1, rows // len(there)), []
     with torch.no_grad():
