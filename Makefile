@@ -42,7 +42,7 @@ clean: ## Remove the environments and caches, but no life
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-BENCHES := $(filter-out acknowledged clock contenders curves detector_cases detector_sample everyday forest harness killed_cycle memory menu mover peer people picture postgres servers smollm2 tiny __init__,$(basename $(notdir $(wildcard bench/*.py))))
+BENCHES := $(filter-out acknowledged clock contenders curves detector_cases detector_sample everyday forest harness killed_cycle lens_peer memory menu mover peer people picture postgres servers smollm2 tiny __init__,$(basename $(notdir $(wildcard bench/*.py))))
 
 $(VENV)/.%: pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

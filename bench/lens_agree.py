@@ -5,17 +5,14 @@ the largest difference of each model and the names that the peer has no value fo
 keys as [B, H, T, D] and is transposed.
 """
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from bench.harness import parser, result, say, sized
-from bench.peer import fresh, peer_of
+from bench.lens_peer import bridge_of
+from bench.peer import fresh
 from sayso.lens import trace
 from sayso.model import ModelConfig, Transformer
 
@@ -53,20 +50,8 @@ def main() -> None:
 
 def cached(model: Transformer, ids: Tensor) -> dict[str, Tensor]:
     """Return the cache of TransformerLens for a copy of a model, and its logits."""
-    from transformer_lens.model_bridge import TransformerBridge
-
-    peer = peer_of(model, "eager").eval()
-    peer.config.architectures = [type(peer).__name__]
-    words = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY)}, unk_token="w0"))
-    with tempfile.TemporaryDirectory() as folder:  # the bridge loads a tokenizer again by its path
-        made = PreTrainedTokenizerFast(
-            tokenizer_object=words, bos_token="w0", eos_token="w1", pad_token="w2", unk_token="w0"
-        )
-        made.save_pretrained(Path(folder))
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        bridge = TransformerBridge.boot_transformers("local", hf_model=peer, tokenizer=tokenizer, device="cpu")
     with torch.no_grad():
-        logits, cache = bridge.run_with_cache(ids)
+        logits, cache = bridge_of(model).run_with_cache(ids)
     return {**cache, "logits": logits}
 
 

@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BENCHES = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text())
 PEERS = {"align_trl": "trl", "align_trl_grpo": "trl", "dedup": "datasketch", "encode": "rustbpe"}
-PEERS |= {"lens_agree": "transformer_lens"}
+PEERS |= dict.fromkeys(("lens_agree", "lens_speed"), "transformer_lens") | {"lens_sae": "sae_lens"}
 PEERS |= dict.fromkeys(("judge_served", "judge_speed"), "lm_eval")
 PEERS |= dict.fromkeys(("decode", "deterministic", "gguf_perplexity", "prefill", "serve_load"), "xllamacpp")
-"""Packages of `pip install -e '.[bench]'` that a development environment may lack."""
+"""Packages of `pip install -e '.[bench]'`, or of `.[bench-sae]`, that a development environment may lack."""
 SECONDS = 120
 """A tiny bench takes a few seconds, more on a busy machine; one without tiny sizes takes many minutes."""
 pytestmark = [

@@ -290,3 +290,13 @@ def test_several_may_compile_at_once(tmp_path: Path) -> None:
 
 def test_a_block_of_the_cache_has_as_many_positions_as_the_source_says() -> None:
     assert f"PAGE = {BLOCK};" in (build.SOURCES / "parts.h").read_text()
+
+
+def test_a_model_with_hooks_runs_with_torch() -> None:
+    """Hooks are not skipped; the model runs natively again when they are removed."""
+    model = random_model(ModelConfig(50, 1, 32, 2, 2, 16, 32, context=16))
+    before = why_not(model)
+    handle = model.blocks[0].register_forward_hook(lambda _, __, y: y)
+    assert "calls no hooks" in why_not(model)
+    handle.remove()
+    assert why_not(model) == before

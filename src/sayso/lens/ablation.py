@@ -40,8 +40,8 @@ def ablation(
     if kind not in KINDS:
         raise UserError(f"An ablation must be one of {', '.join(KINDS)}; got '{kind}'.{nearest(kind, KINDS)}")
     for name in chosen:
-        _check_heads(network, name, heads)
-        if kind == "mean" and _by_row(name):
+        check_heads(network, name, heads)
+        if kind == "mean" and has_square(name):
             raise UserError(f"'{name}' has no mean over positions; ablate it by zero or resample.")
     if kind == "zero":
         return {name: partial(_set, name=name, heads=heads, kind=kind, found=None, generator=None) for name in chosen}
@@ -76,22 +76,23 @@ def _set(
         new = found[torch.randint(len(found), (len(x),), generator=generator).to(x.device)]
     if heads is None:
         return new
-    at = (slice(None), list(heads)) if _by_row(name) else (slice(None), slice(None), list(heads))
+    at = (slice(None), list(heads)) if has_square(name) else (slice(None), slice(None), list(heads))
     x[at] = new[at]
     return x
 
 
-def _by_row(name: str) -> bool:
+def has_square(name: str) -> bool:
     """Whether an activation is [B, H, T, T]."""
     return name.endswith(("hook_pattern", "hook_attn_scores"))
 
 
-def _check_heads(model: Transformer, name: str, heads: Sequence[int] | None) -> None:
+def check_heads(model: Transformer, name: str, heads: Sequence[int] | None) -> None:
+    """Raise `UserError` for an activation without heads, or a head that it does not have; None = no heads named."""
     if heads is None:
         return
     part = name.partition(".attn.")[2]
     if not part or (model.config.qk_norm == "whole" and "_norm" in part):
-        raise UserError(f"'{name}' has no heads; omit heads, or ablate 'attn.hook_z' of the block.")
+        raise UserError(f"'{name}' has no heads; omit them, or choose 'attn.hook_z' of the block.")
     shared = part.startswith(("hook_k", "hook_v", "hook_rot_k", "k_norm"))
     count = model.config.kv_heads if shared else model.config.heads
     if bad := [head for head in heads if not 0 <= head < count]:

@@ -65,13 +65,24 @@ def embedded(model: Transformer, ids: Tensor, probe: Probe) -> Tensor:
     return x
 
 
-def through(model: Transformer, x: Tensor, probe: Probe, first: int = 0) -> Tensor:
-    """Return the residual stream [B, T, C] after the last block, for that before block `first`."""
+def through(
+    model: Transformer,
+    x: Tensor,
+    probe: Probe,
+    first: int = 0,
+    last: int | None = None,
+    visible: Tensor | None = None,
+) -> Tensor:
+    """Return the residual stream [B, T, C] after block `last`, by default the last one, for that before block `first`.
+
+    `visible` is bool [T, T], True for the keys that a query may attend to, instead of the causal mask and windows.
+    """
     positions = torch.arange(x.shape[1], device=x.device)[None]
     angles = model.angles(positions)
+    end = model.config.layers if last is None else last + 1
     for layer, block in enumerate(blocks_of(model)):
-        if layer >= first:
-            mask = windowed(None, model.config.layer_windows[layer], positions)
+        if first <= layer < end:
+            mask = windowed(None, model.config.layer_windows[layer], positions) if visible is None else visible
             x = _block(block, x, angles[layer], mask, probe.inside(f"blocks.{layer}"))
     return x
 

@@ -73,7 +73,7 @@ def patch(
     bounds the rows of a batch. Raises `UserError` for prompts of different lengths, and as `trace` does.
     """
     network = with_logits(model)
-    there, here = _pair(network, corrupt, clean)
+    there, here = paired(network, corrupt, clean)
     where, names = index_of(position, there.shape[1]), _sites(network, places)
     streams = trace(network, there, "blocks.*.hook_resid_pre")
     source = trace(network, here, names)
@@ -86,7 +86,7 @@ def patch(
             for chunk in (slots[first : first + size] for first in range(0, len(slots), size)):
                 probe = Probe((name,), partial(_replaced, given=given, slots=chunk))
                 y = through(network, x.repeat(len(chunk), 1, 1), probe, layer)[:, where]
-                logits = read(network, y, _BLIND).view(len(chunk), len(there), -1)
+                logits = read(network, y, BLIND).view(len(chunk), len(there), -1)
                 effects += [torch.as_tensor(metric(one)).float().mean() for one in logits]
     shape = [source[names[0]].shape[axis] for axis in places.axes()]
     return torch.stack(effects).view(len(names), *shape)
@@ -107,7 +107,7 @@ def attribution_patch(
     plus the metric of the corrupt prompt. Raises `UserError` as `patch` does, and for a quantized model.
     """
     network = differentiable(with_logits(model))
-    there, here = _pair(network, corrupt, clean)
+    there, here = paired(network, corrupt, clean)
     where, names = index_of(position, there.shape[1]), _sites(network, places)
     source = trace(network, here, names)
     with torch.enable_grad():
@@ -126,13 +126,34 @@ def attribution_patch(
     return torch.stack(effects)
 
 
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Return Spearman's rank correlation of two tensors of effects, such as estimated and exact ones; ties share ranks.
+
+    It is NaN if one of them is constant. Raises `UserError` for another number of effects.
+    """
+    if first.shape != second.shape or first.numel() < 2:
+        raise UserError(
+            f"A rank correlation needs two or more effects, and the same number of effects; got {tuple(first.shape)} "
+            f"and {tuple(second.shape)}."
+        )
+    ranks = torch.stack([_ranks(x.flatten()) for x in (first, second)])
+    return torch.corrcoef(ranks)[0, 1].item()
+
+
+def _ranks(x: Tensor) -> Tensor:
+    """Return the rank of each number, from 0; equal numbers get the mean of their ranks."""
+    _, groups, counts = x.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts + 1) / 2).double()[groups]
+
+
 def _same(x: Tensor) -> Tensor:
     return x  # an activation that an intervention returns is one that the pass continues with
 
 
 LEAF: dict[str, Callable[[Tensor], Tensor]] = {"hook_embed": lambda x: x.detach().requires_grad_()}
 """Intervention that starts the graph of autograd at the token embeddings."""
-_BLIND = Probe((), lambda _, x: x)
+BLIND = Probe((), lambda _, x: x)
+"""A probe that shows nothing."""
 
 
 def differentiable(model: Transformer) -> Transformer:
@@ -142,7 +163,8 @@ def differentiable(model: Transformer) -> Transformer:
     return model
 
 
-def _pair(model: Transformer, corrupt: Ids, clean: Ids) -> tuple[Tensor, Tensor]:
+def paired(model: Transformer, corrupt: Ids, clean: Ids) -> tuple[Tensor, Tensor]:
+    """Return both prompts as ids [B, T]. Raises `UserError` if they do not have the same shape."""
     there, here = rows_of(model, corrupt), rows_of(model, clean)
     if there.shape != here.shape:
         raise UserError(

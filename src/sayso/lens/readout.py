@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from sayso.base.errors import UserError
+from sayso.base.errors import UserError, nearest
 from sayso.lens.names import Names, Opened, activation_names, network_of, select
 from sayso.lens.tracing import Ids, rows_of, trace
 from sayso.model import Transformer
@@ -40,13 +41,39 @@ class LogitLens:
     """Number of tokens with a higher probability than the target, [N, B, T]; 0 = the top prediction."""
 
 
+@dataclass(frozen=True)
+class Lens:
+    """An affine map of each residual stream, x to W x + b, before the last norm and the head read it."""
+
+    names: tuple[str, ...]
+    """Names of the residual streams."""
+    weight: Tensor
+    """[N, C, C]."""
+    bias: Tensor
+    """[N, C]."""
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """Return the map of a stream [..., C]. Raises `UserError` for a stream that the lens does not have."""
+        if name not in self.names:
+            raise UserError(f"This lens has no map of '{name}'.{nearest(name, self.names)}")
+        layer = self.names.index(name)
+        return F.linear(x, self.weight[layer].to(x), self.bias[layer].to(x))
+
+
 def logit_lens(
-    model: Transformer | Opened, ids: Ids, *, k: int = 5, targets: Ids | None = None, names: Names = None
+    model: Transformer | Opened,
+    ids: Ids,
+    *,
+    k: int = 5,
+    targets: Ids | None = None,
+    names: Names = None,
+    lens: Lens | None = None,
 ) -> LogitLens:
-    """Return the predictions of the residual streams `names`.
+    """Return the predictions of the residual streams `names`, through a tuned or a Jacobian lens if one is given.
 
     `targets` has one token for each of the ids; omit it for the final prediction's top tokens. Raises `UserError` as
-    `trace` does, for names that are not residual streams, and for a model without logits.
+    `trace` does, for names that are not residual streams, for a lens of other streams or another width, and for a model
+    without logits.
     """
     network = with_logits(model)
     known, rows = activation_names(network), rows_of(network, ids)
@@ -57,6 +84,10 @@ def logit_lens(
         raise UserError(f"A logit lens reads residual streams, such as '{last}'; got '{other[0]}'.")
     if not 1 <= k <= network.config.vocab_size:
         raise UserError(f"k must be from 1 to {network.config.vocab_size:,}, the size of the vocabulary; got {k}.")
+    if lens is not None and lens.weight.shape[-1] != network.config.width:
+        raise UserError(
+            f"A lens of this model must have a width of {network.config.width}; got {lens.weight.shape[-1]}."
+        )
     found = trace(network, rows, (*streams, last))
     with torch.no_grad():
         final = logprobs_of(network, found[last])
@@ -65,7 +96,8 @@ def logit_lens(
             raise UserError(
                 f"targets must be one token for each id; got {tuple(wanted.shape)}, not {tuple(rows.shape)}."
             )
-        parts = [_measures(logprobs_of(network, found[name]), final, wanted, k) for name in streams]
+        read = [found[name] if lens is None else lens(name, found[name]) for name in streams]
+        parts = [_measures(logprobs_of(network, x), final, wanted, k) for x in read]
     top, top_logprobs, *measures = (torch.stack(part) for part in zip(*parts, strict=True))
     entropy, kl, target_logprobs, ranks = measures
     return LogitLens(streams, top, top_logprobs, entropy, kl, wanted, target_logprobs, ranks)

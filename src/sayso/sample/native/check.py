@@ -39,6 +39,8 @@ def why_not(model: Transformer) -> str:
             return f"The native forward pass runs on a CPU; this model is on {x.device}."
         if x.is_floating_point() and x.dtype != torch.float32 and name.rpartition(".")[2] != "scales":
             return f"The native forward pass computes in float32; this model's {name} is {x.dtype}."
+    if hooked(model):
+        return "The native forward pass calls no hooks; this model has some."
     kinds = set()
     for name, layer in (*_products(model).items(), ("unembed", model.unembed)):
         if type(layer) not in (Linear, Weights8, Weights4):
@@ -48,6 +50,11 @@ def why_not(model: Transformer) -> str:
     if not isinstance(found, CDLL):
         return f"The native forward pass is not available: {found}."
     return next(filter(None, (_wrong(_tiny(model.config), kind) for kind in sorted(kinds))), "")
+
+
+def hooked(model: Transformer) -> bool:
+    """Return whether modules of a model have forward hooks, as while it is steered."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def _products(model: Transformer) -> dict[str, torch.nn.Module]:

@@ -7,7 +7,7 @@ from sayso.model.adapters import adapters
 from sayso.model.transformer import Transformer
 from sayso.sample.graphs import GraphRunner
 from sayso.sample.native.both import BothRunner
-from sayso.sample.native.check import why_not
+from sayso.sample.native.check import hooked, why_not
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Runner, TorchRunner
@@ -15,7 +15,7 @@ from sayso.weights.quantize.layers import QuantizedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
-    """Return a model's runner. On a CPU, warn once per process if a model without adapters cannot run natively.
+    """Return a model's runner. On a CPU, warn once if a model without adapters and hooks cannot run natively.
 
     `deterministic`: the bits of a row do not depend on the rest of the batch. This always holds for the native runner;
     without it, each token is computed in a separate pass.
@@ -27,7 +27,7 @@ def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False)
             # Quantized prompts are as fast natively.
             quantized = any(isinstance(layer, QuantizedLinear) for layer in model.modules())
             return NativeRunner(model, pages) if deterministic or quantized else BothRunner(model, pages)
-        if not adapters(model):  # adapters always run with torch, and training asks for a runner often
+        if not (adapters(model) or hooked(model)):  # these always run with torch, and training asks often
             _warn(reason)
     if deterministic:
         return AloneRunner(model, pages)
