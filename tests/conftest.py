@@ -156,6 +156,75 @@ def judge() -> Iterator[tuple[Endpoint, list[str], list[str]]]:
     server.server_close()
 
 
+class OtherServer:
+    """A real server whose responses a test decides; of a stream each part is sent when the one before has been."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[dict[str, Any]] = []
+        """The bodies of its POST requests, with the header `key`."""
+        self.models: tuple[int, str, bytes] = 200, "application/json", b'{"data": [{"id": "large"}, {"id": "small"}]}'
+        """Status, content type and body of the list of models; also of a chat without a stream."""
+        self.chat: tuple[int, str, bytes] | None = None
+        self.events: list[Any] = []
+        """Of a chat: objects to send as events, or functions of the request that return one, bytes to send as they are,
+        and `threading.Event`s to wait for."""
+        self.cut = threading.Event()
+        """Set when a reader has closed a stream before its end."""
+
+
+@pytest.fixture
+def other() -> Iterator[OtherServer]:
+    """A server on a free port."""
+    state = OtherServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.whole(*state.models)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state.asked.append(body | {"key": self.headers.get("Authorization")})
+            if state.chat is not None:
+                return self.whole(*state.chat)
+            self.begin(200, "text/event-stream")
+            for part in state.events:
+                if isinstance(part, threading.Event):
+                    part.wait()
+                    continue
+                event = part(body) if callable(part) else part
+                try:
+                    self.wfile.write(part if isinstance(part, bytes) else b"data: %s\n\n" % json.dumps(event).encode())
+                except OSError:
+                    state.cut.set()
+                    return None
+            return None
+
+        def begin(self, status: int, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+
+        def whole(self, status: int, kind: str, content: bytes) -> None:
+            self.begin(status, kind)
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    yield state
+    for part in state.events:
+        if isinstance(part, threading.Event):
+            part.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a place without a store: a file, or a schema of its own in PostgreSQL."""

@@ -114,6 +114,13 @@ ROWS = (
     Row("chat", "--model base", ("there/talk.jsonl",)),
     Row("generate", "Hello --model base --max-tokens 2", ()),
     Row("serve", "--model base --port 0", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),
+    Row(
+        "page",
+        "--base-url http://127.0.0.1:1/v1 --port 0",
+        ("life/store.sqlite",),
+        ("life/store.sqlite",),
+        finishes=False,
+    ),
     Row("promote", "base", (), finishes=False),  # which takes an evaluation
     Row("rollback", "", ("life/store.sqlite",), ("life/store.sqlite",), finishes=False),  # which takes a promotion
     Row("aliases", "", ("life/store.sqlite",), ("life/store.sqlite",)),

@@ -69,7 +69,7 @@ def test_a_setting_added_to_the_declaration_appears_everywhere() -> None:
         Body(warmth=2)
     *rest, shown = page_controls(64, More)
     assert rest == page_controls(64)
-    numbers = {"min": 0, "max": 0.5, "step": 0.1, "default": 0.25, "more": False}
+    numbers = {"min": 0, "max": 0.5, "step": 0.1, "default": 0.25, "unset": "random", "more": False}
     assert shown == {"name": "warmth", "label": "Warmth", "help": control.help, "type": "range", **numbers}
 
 

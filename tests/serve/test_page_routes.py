@@ -13,7 +13,7 @@ from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Sampling
-from sayso.serve import replies
+from sayso.serve import page_replies
 
 CONTEXT = 4096
 
@@ -141,7 +141,7 @@ def test_a_reply_waits_for_room_on_a_full_disk(
     client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reply is told with the error, a message and a rating are refused with 507; when there is room it is kept."""
-    monkeypatch.setattr(replies, "PATIENCE", 0.02)
+    monkeypatch.setattr(page_replies, "PATIENCE", 0.02)
     said = store.say(store.new_conversation().id, "hello")
     room = [0]  # pages; a database does not become smaller than it is
 

@@ -561,6 +561,20 @@ class Acts:
         record: Literal["off", "sampled", "all"] = ...,
     ) -> None:
         """Serve the web page and the OpenAI-compatible API."""
+    def page(
+        self,
+        *,
+        base_url: str,
+        key: str | None = ...,
+        model: str | PathLike[str] | None = ...,
+        store: str | None = ...,
+        host: str = ...,
+        port: int = ...,
+        api_key: str | None = ...,
+        grace: int = ...,
+        log_requests: bool = ...,
+    ) -> None:
+        """Serve the web page over any server with OpenAI's API."""
     def promote(
         self,
         candidate: str,

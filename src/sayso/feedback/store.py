@@ -42,12 +42,13 @@ class Generation:
 
     model: str
     fingerprint: str
-    """Fingerprint of the model's weights."""
+    """Fingerprint of the model's weights; of a remote model, what its server told, or empty."""
     sampling: dict[str, Any]
     finish: str
-    """Reason for the end: stop, length, or stopped (by the user)."""
-    prompt_tokens: int
-    completion_tokens: int
+    """Reason for the end: stop, length, or stopped (by the user); that of a remote model is as its server told it."""
+    prompt_tokens: int | None
+    """Number of tokens; None if the server of a remote model did not tell it."""
+    completion_tokens: int | None
     seconds: float
 
 

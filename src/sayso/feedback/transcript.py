@@ -28,7 +28,9 @@ def as_markdown(store: Store, conversation_id: int) -> str:
         parts.append(message.get("edit") or message["content"])
         if made:
             settings = ", ".join(f"{name} {value}" for name, value in _set(made["sampling"]).items())
-            line = f"{made['completion_tokens']} tokens in {made['seconds']:.1f} s, {made['finish']}"
+            tokens = made["completion_tokens"]  # unknown if the server of a remote model did not tell
+            size = "" if tokens is None else f"{tokens} tokens in "
+            line = f"{size}{made['seconds']:.1f} s, {made['finish']}"
             parts.append(f"*{line}{', corrected' if message.get('edit') else ''}; {settings or 'default settings'}*")
     return "\n\n".join(parts) + "\n"
 

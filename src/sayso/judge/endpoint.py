@@ -1,20 +1,21 @@
 """A client of any server with OpenAI's API, by the standard library alone.
 
-Takes a path and a JSON body, returns the JSON reply. A busy or failing server is asked again a few times; all that goes
-wrong in the end is a `UserError` of one sentence, which never contains the key.
+Takes a path and a JSON body, returns the JSON reply, or yields the events of one that is streamed. A busy or failing
+server is asked again a few times; all that goes wrong in the end is a `UserError` of one sentence, which never contains
+the key.
 """
 
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -28,6 +29,7 @@ _BUSY = frozenset((408, 429, 500, 502, 503, 504, 529))  # 529: overloaded, of so
 _LONGEST_WAIT = 60.0  # seconds between two attempts
 _MOST_BYTES = 64 << 20  # of a reply
 _SHOWN = 200  # characters of a server's message in an error
+_FAILURES = (OSError, HTTPException, UnicodeError)  # the last one is a host name that cannot be encoded
 
 
 @dataclass(frozen=True)
@@ -100,40 +102,86 @@ class Endpoint:
         Raises `UserError` if the server cannot be reached, takes too long, refuses the request, or replies with
         anything else, after `retries` if that may help.
         """
-        data = json.dumps(body).encode()
         for attempt in count():
-            seconds: float | None = None
             try:
-                return self._object(self._attempt(path, data))
-            except HTTPError as error:
-                said, again = _refusal(error), error.code in _BUSY
-                seconds = _seconds(error.headers.get("Retry-After"))
-            except TimeoutError:
-                said, again = f"did not reply within {self.timeout:g} seconds", False
-            except (ConnectionResetError, BrokenPipeError, HTTPException) as error:
-                said, again = f"broke the connection ({_reason(error)})", True
-            except (OSError, UnicodeError) as error:  # a host name that cannot be encoded
-                said, again = f"cannot be reached ({_reason(error)})", False
+                return self._object(self._attempt(path, body))
+            except _FAILURES as error:
+                said, again = self._told(error)
+                seconds = _seconds(error.headers.get("Retry-After")) if isinstance(error, HTTPError) else None
             seconds = 0.5 * 2**attempt if seconds is None else seconds
             if not again or attempt == self.retries or seconds > _LONGEST_WAIT:
                 raise self._error(said)
             self.wait(seconds)
         raise AssertionError
 
-    def _attempt(self, path: str, data: bytes) -> bytes:
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object at a path such as "/models", in one attempt. Errors as in `post`."""
+        try:
+            return self._object(self._attempt(path))
+        except _FAILURES as error:
+            raise self._error(self._told(error)[0]) from None
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the JSON objects that the server sends as events in reply to a body, in one attempt.
+
+        `timeout` is the longest silence. Closing the iterator closes the connection. Raises `UserError` as `post` does,
+        and if the stream ends without OpenAI's last event, "[DONE]".
+        """
+        try:
+            with self._open(path, body, "text/event-stream") as reply:
+                if (kind := reply.headers.get_content_type()) != "text/event-stream":
+                    raise self._error(
+                        f"replied with {_short(kind)} instead of a stream of events; check the address, which usually "
+                        "ends in /v1"
+                    )
+                while line := reply.readline(_MOST_BYTES):
+                    name, _, data = line.partition(b":")
+                    if name != b"data":
+                        continue
+                    if data.strip() == b"[DONE]":
+                        return
+                    yield self._event(data)
+        except _FAILURES as error:
+            raise self._error(self._told(error)[0]) from None
+        raise self._error("broke off its reply")
+
+    def _event(self, data: bytes) -> dict[str, Any]:
+        """Return the object of an event. Raises `UserError` for one that reports an error."""
+        found = self._object(data)
+        if (problem := found.get("error")) is not None:
+            said = problem.get("message", problem) if isinstance(problem, dict) else problem
+            raise self._error(f"broke off its reply ('{_short(said)}')")
+        return found
+
+    def _attempt(self, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         """Return the body of a reply. Raises `TimeoutError` if it is not complete in time."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "sayso"}
+        end = time.monotonic() + self.timeout
+        with self._open(path, body, "application/json") as reply:
+            return _read(reply, end)
+
+    def _open(self, path: str, body: Mapping[str, Any] | None, kind: str) -> HTTPResponse:
+        """Return a reply of this kind whose body is still to be read."""
+        headers = {"Content-Type": "application/json", "Accept": kind, "User-Agent": "sayso"}
         if self._secret:
             headers["Authorization"] = f"Bearer {self._secret}"
-        request = Request(self.base_url.rstrip("/") + path, data, headers, method="POST")
-        end = time.monotonic() + self.timeout
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.base_url.rstrip("/") + path, data, headers)
         try:
-            with build_opener(_NoRedirects).open(request, timeout=self.timeout) as reply:
-                return _read(reply, end)
+            return cast(HTTPResponse, build_opener(_NoRedirects).open(request, timeout=self.timeout))
         except HTTPError:
             raise
         except URLError as error:
             raise error.reason if isinstance(error.reason, OSError) else error from error
+
+    def _told(self, error: BaseException) -> tuple[str, bool]:
+        """Return what went wrong in words, and whether another attempt may help."""
+        if isinstance(error, HTTPError):
+            return _refusal(error), error.code in _BUSY
+        if isinstance(error, TimeoutError):
+            return f"did not reply within {self.timeout:g} seconds", False
+        if isinstance(error, ConnectionResetError | BrokenPipeError | HTTPException):
+            return f"broke the connection ({_reason(error)})", True
+        return f"cannot be reached ({_reason(error)})", False
 
     def _object(self, data: bytes) -> dict[str, Any]:
         if len(data) > _MOST_BYTES:

@@ -71,6 +71,7 @@ COMMANDS = (
     Command("chat", "Chat with a model in the terminal."),
     Command("generate", "Generate text from a prompt.", place="prompt"),
     Command("serve", "Serve the web page and the OpenAI-compatible API."),
+    Command("page", "Serve the web page over any server with OpenAI's API."),
     Command("promote", "Let an alias name a model that has passed its gate.", place="candidate"),
     Command("rollback", "Let an alias name the model before again.", place="alias", act="promote.rollback"),
     Command("aliases", "Show which model each alias named, and since when.", act="promote.list_aliases"),

@@ -81,17 +81,28 @@ def serve(options: Serve) -> None:
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
     life = Life(options.life)
-    if options.host not in LOOPBACK and not options.api_key and not has_keys(options.life, options.store):
-        raise UserError(
-            f"An API key is required to listen on addresses other than localhost; got --host {options.host}. "
-            "Add one with 'sayso keys add NAME', set SAYSO_API_KEY, or omit --host."
-        )
+    check_reach(options.host, options.api_key, options.life, options.store)
     origins = origins_of(options)
     entry = entry_named(life, options.model, options.store)
     canary, shadow = _second(options, life, entry, "canary"), _second(options, life, entry, "shadow")
     folder = folder_of(life, entry) if entry else newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
         _run(options, life, folder, (entry, canary, shadow), origins, listening)
+
+
+def check_reach(host: str, key: str | None, life: Path, store: str | None) -> None:
+    """Raise `UserError` if a server that other machines can reach would have no key."""
+    if host not in LOOPBACK and not key and not has_keys(life, store):
+        raise UserError(
+            f"An API key is required to listen on addresses other than localhost; got --host {host}. "
+            "Add one with 'sayso keys add NAME', set SAYSO_API_KEY, or omit --host."
+        )
+
+
+def shown_address(listening: socket.socket) -> str:
+    """Return the address of the page on a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _second(
@@ -176,8 +187,6 @@ def _run(
     device = pick_device(options.device)
     store = Store(options.store or life.store)
     aliases = Aliases(store)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
     fingerprint = ""
 
     def load_next(entry: "Assignment") -> "ServedModel":
@@ -215,8 +224,8 @@ def _run(
 
     def announce() -> None:
         say(
-            f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the web page, and OpenAI's API under "
-            "/v1. Press Ctrl-C to stop."
+            f"Serving {folder.name} ({fingerprint}) at {shown_address(listening)}: the web page, and OpenAI's API "
+            "under /v1. Press Ctrl-C to stop."
         )
 
     with closing(store), logged_requests() if options.log_requests else nullcontext():

@@ -5,6 +5,7 @@ A client that disconnects stops the generation.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -43,7 +44,7 @@ class ApiAnswer:
     async def stream(self, options: StreamOptions) -> Response:
         """Respond with server-sent events."""
         job = await self.served.speak(self.prompts, self.terms, self.request)
-        return EventStream(self._events(job, options), self.served.worker, job)
+        return EventStream(self._events(job, options), partial(self.served.worker.stop, job), waits=job.waits)
 
     async def whole(self, *, best: int = 0, extend: Extend = _add_nothing) -> Response:
         """Respond with one object, to which `extend` adds. Of `best` replies to each prompt the best n are returned."""

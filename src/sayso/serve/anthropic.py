@@ -5,6 +5,7 @@ or as Anthropic's stream events. Nothing is cached on request: `cache_control` i
 """
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
@@ -167,7 +168,7 @@ def anthropic_routes(models: ServedModels) -> APIRouter:
         job = await model.speak([prompt], terms, request)
         reply = MessageReply(terms.adapter or model.name, job.choices[0], calls=tools.calls, reasoning=terms.reasoning)
         if body.stream:
-            return EventStream(_events(job, reply), model.worker, job)
+            return EventStream(_events(job, reply), partial(model.worker.stop, job), waits=job.waits)
         for piece in await collect(model.worker, job, request):
             reply.push(piece)
         return Json(reply.message)

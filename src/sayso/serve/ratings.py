@@ -1,5 +1,6 @@
 """The routes for ratings and signals. A rating (thumb, points, edit, choice, tag, comment) returns the rated turn."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -7,8 +8,8 @@ from pydantic import Field
 
 from sayso.feedback.ratings import MOST_POINTS, Rater, Rating
 from sayso.feedback.store import Store
+from sayso.serve.canary import Canary
 from sayso.serve.recording import key_name
-from sayso.serve.served_models import ServedModels
 from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 Comment = Annotated[str, Field(max_length=2000)]
@@ -81,13 +82,13 @@ class SignalBody(Body):
     message_id: RowId
 
 
-def rating_routes(store: Store, models: ServedModels) -> APIRouter:
-    """Return the routes for a store; a canary among the models learns of the ratings."""
+def rating_routes(store: Store, canary_now: Callable[[], Canary | None]) -> APIRouter:
+    """Return the routes for a store; the canary of the moment, if there is one, learns of the ratings."""
     router = APIRouter(prefix="/api")
 
     @router.post("/ratings", status_code=201)
     def rate(rating: AnyRating, request: Request) -> dict[str, Any]:
-        given, canary = _keep(store, rating, Rater(key_name(request))), models.canary
+        given, canary = _keep(store, rating, Rater(key_name(request))), canary_now()
         reply = store.message(given.message_id)
         if canary is not None:
             canary.rated(given, reply, store.message(given.rejected_id) if given.rejected_id else None)

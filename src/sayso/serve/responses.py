@@ -4,6 +4,7 @@ Its body is converted to that of a chat, so that both behave alike; the reply is
 """
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
@@ -94,7 +95,7 @@ class ResponseStreamOptions(Strict):
     include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
 
 
-@with_settings(without="max_tokens")
+@with_settings(without=("max_tokens",))
 class ResponsesRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
@@ -188,7 +189,7 @@ def response_routes(models: ServedModels) -> APIRouter:
         response = new_response(terms.adapter or served.name, terms.sampling, _echoed(asked))
         output = Output(response, reported_logprobs(served, chat), job.choices[0], tools, terms.reasoning)
         if asked.stream:
-            return EventStream(_events(job, output), served.worker, job)
+            return EventStream(_events(job, output), partial(served.worker.stop, job), waits=job.waits)
         for piece in await collect(served.worker, job, request):
             output.push(piece)
         return Json(output.response)

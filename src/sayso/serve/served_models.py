@@ -59,6 +59,11 @@ class ServedModels:
         return [self.main, *([self.canary.served] if self.canary else [])]
 
     @property
+    def speakers(self) -> list[str]:
+        """The names of the models and adapters that the page can ask for a reply."""
+        return list(dict.fromkeys(name for one in self.every for name in (one.name, *one.adapters)))
+
+    @property
     def registries(self) -> list[CollectorRegistry]:
         """The metrics of these models, and of what is compared with the current one."""
         compared = [one.metrics for one in (self.canary, self.shadow) if one is not None]

@@ -1,6 +1,6 @@
 """The declared sampling settings (`sample/settings.py`) as fields of request bodies and as controls of the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, create_model
@@ -20,6 +20,8 @@ LIMITS = {
     "dry_penalty_last_n": Range(-1, LARGEST),
     "seed": Range(-(2**63), LARGEST),
 }
+OPENAI = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "seed")
+"""Settings that every server with OpenAI's API has."""
 ALIASES = {"repetition_penalty": ("repeat_penalty",), "max_tokens": ("n_predict", "num_predict")}
 """Names of llama.cpp and Ollama for the same settings."""
 _MINUS_ONE_IS_OFF = ("top_k", "dry_penalty_last_n")
@@ -27,10 +29,12 @@ _TINY = 1e-9  # a nucleus of only the most likely token, which OpenAI writes as 
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
-def with_settings(kind: type = SamplingSettings, *, without: str = "") -> Callable[[type[_Body]], type[_Body]]:
+def with_settings(
+    kind: type = SamplingSettings, *, without: Collection[str] = ()
+) -> Callable[[type[_Body]], type[_Body]]:
     """Return a decorator that adds the declared settings to a request body as optional fields, except `without`."""
     added: dict[str, Any] = {
-        one.name: (_field(one) | None, _default(one.name)) for one in declared(kind) if one.name != without
+        one.name: (_field(one) | None, _default(one.name)) for one in declared(kind) if one.name not in without
     }
 
     def add(body: type[_Body]) -> type[_Body]:
@@ -52,15 +56,22 @@ def _in_range(name: str, value: Any) -> Any:
     return max(value, _TINY) if name == "top_p" else value
 
 
-def page_controls(context: int, kind: type = SamplingSettings) -> list[dict[str, Any]]:
-    """Return a control of the page for each setting in their order; a reply is at most as long as the context.
+def page_controls(context: int | None, kind: type = SamplingSettings) -> list[dict[str, Any]]:
+    """Return a control of the page for each setting in their order.
 
-    Those without a declared control are `more`: number boxes for people who know them.
+    A reply is at most as long as the context, if that is known. Those without a declared control are `more`: number
+    boxes for people who know them. `unset` is what an empty one without a default means.
     """
     return [_control(setting, context) for setting in declared(kind)]
 
 
-def _control(setting: Setting, context: int) -> dict[str, Any]:
+def remote_controls() -> list[dict[str, Any]]:
+    """Return the controls for a server with OpenAI's API: the settings that it has, not sent until they are set."""
+    unset = {"type": "number", "default": None, "unset": "the server's default", "more": True}
+    return [one | unset for one in page_controls(None) if one["name"] in OPENAI]
+
+
+def _control(setting: Setting, context: int | None) -> dict[str, Any]:
     control, limits = setting.control, setting.limits
     most = control.most if control else limits.most if limits.most < HUGE else None
     return {
@@ -72,6 +83,7 @@ def _control(setting: Setting, context: int) -> dict[str, Any]:
         "max": context if setting.name == "max_tokens" else most,
         "step": control.step if control else 1 if setting.kind is int else "any",
         "default": setting.default,
+        "unset": "random",
         "more": control is None,
     }
 

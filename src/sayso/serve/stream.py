@@ -4,7 +4,7 @@ Whether the response is one object or a stream, a client that disconnects stops 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -58,21 +58,22 @@ def event(data: Any, name: str | None = None) -> str:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events of a job; the job is stopped when the stream ends for any reason."""
+    """Server-sent events of a reply; `stop` is called when the stream ends for any reason."""
 
-    def __init__(self, events: AsyncIterator[str], worker: Worker, job: EngineJob) -> None:
+    def __init__(self, events: AsyncIterator[str], stop: Callable[[], None], *, waits: bool = False) -> None:
+        """`waits`: whether the reply has to wait for the model."""
         super().__init__(self._all(events), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
-        self.worker, self.job = worker, job
+        self.stop, self.waits = stop, waits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self.worker.stop(self.job)
+            self.stop()
 
     async def _all(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
-        if self.job.waits:  # a comment, so that the client gets the status while the model is busy
+        if self.waits:  # a comment, so that the client gets the status while the model is busy
             yield ": waiting for the model\n\n"
         async for one in events:
             yield one

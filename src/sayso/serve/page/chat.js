@@ -135,8 +135,10 @@ function showTurns(turns) {
 
 // How much of the model's context the conversation takes, as of its last reply.
 function showSize(turn) {
-  const { context } = state.model;
-  find("#model .quiet").textContent = turn ? `${turn.prompt_tokens + turn.tokens} of ${context} tokens of context` : `${context} tokens of context`;
+  const { context, remote } = state.model;
+  const known = turn && turn.tokens !== null && turn.prompt_tokens !== null;
+  const taken = known ? `${turn.prompt_tokens + turn.tokens} ` : "";
+  find("#model .quiet").textContent = remote ? `${taken && `${taken}tokens of context, `}at ${remote}` : `${taken && `${taken}of `}${context} tokens of context`;
 }
 
 /* Conversations */
@@ -161,6 +163,7 @@ async function openConversation(id) {
       toEnd();
       const last = turns.at(-1);
       if (last?.role === "user") showProblem(new Error("This message has no reply yet."), () => speakTo(last.id));
+      else if (state.model.problem) showProblem(new Error(state.model.problem), () => attempt(learnModel));
     },
     () => go(state.conversation),
   );
@@ -293,7 +296,8 @@ async function speak(messageId, words, model = null) {
       else if (name === "thought") append(find(".thought", words) ?? addThought(words), data.text);
       else if (name === "error") throw new Refused(data.error.message, 500);
       else if (name === "done") {
-        if (data.model.fingerprint !== state.model.fingerprint) learnModel().catch(() => {}); // another one was promoted
+        const { name, fingerprint } = state.model;
+        if (data.model.fingerprint !== fingerprint || data.model.name !== name) learnModel().catch(() => {}); // another one was promoted
         return data.turn;
       }
     }
@@ -398,11 +402,12 @@ async function start() {
 async function learnModel() {
   state.model = await call("GET", "/api/model");
   useModel(state.model);
-  const { name, fingerprint, ratings } = state.model;
+  const { name, fingerprint, ratings, problem } = state.model;
   for (const place of document.querySelectorAll(".name")) place.textContent = name;
   find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
   if (open) document.title = `sayso: ${name}`;
   showCount(ratings);
+  if (problem) showProblem(new Error(problem), () => attempt(learnModel)); // of a remote model
 }
 
 // What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.

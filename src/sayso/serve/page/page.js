@@ -68,7 +68,7 @@ function styled(name) {
     link.addEventListener("load", resolve);
     link.addEventListener("error", () => {
       link.remove();
-      reject(new Refused("The server cannot be reached. Is 'sayso serve' running?", 0));
+      reject(new Refused("The server cannot be reached. Is it running?", 0));
     });
   });
 }

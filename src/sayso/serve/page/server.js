@@ -19,7 +19,7 @@ export async function ask(method, path, body, signal) {
     response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server cannot be reached. Is 'sayso serve' running?", 0);
+    throw new Refused("The server cannot be reached. Is it running?", 0);
   }
   if (response.status === 401) {
     await askForKey();

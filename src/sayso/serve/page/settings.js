@@ -53,7 +53,7 @@ function control(setting, values) {
   const [label, text, output, input, help] = ["label", "span", "output", "input", "p"].map((tag) => find(tag, element));
   const { name, type, min, max, step, more, default: value } = setting;
   Object.assign(input, { id: name, type, min: min ?? "", max: max ?? "", step, required: !more, value: values[name] ?? value ?? "" });
-  if (more) input.placeholder = value ?? "random";
+  if (more) input.placeholder = value ?? setting.unset;
   label.htmlFor = name;
   text.textContent = setting.label;
   if (type === "range") Object.assign(output, { htmlFor: name, value: input.value });

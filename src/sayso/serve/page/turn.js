@@ -63,15 +63,16 @@ export function replyTurn(turn, chat) {
 const REASONS = {
   stop: "The model ended its reply by itself.",
   length: "The reply reached its maximum length, or the end of the model's context.",
-  stopped: "You stopped the reply.",
+  stopped: "The reply was stopped, or broke off.",
 };
 
 // How long a reply is, how fast it came, and why it ended if not by itself.
 function note({ finish, tokens, seconds, first_seconds: first }) {
   const rate = first !== null && first !== undefined && tokens > 1 && seconds > first ? ` (${number((tokens - 1) / (seconds - first))}/s, first after ${first.toFixed(1)} s)` : "";
-  const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s${rate}`;
-  if (finish === "stopped") return `stopped, ${took}`;
-  return finish === "length" ? `cut off at the maximum length, ${took}` : took;
+  const size = tokens === null ? "" : `${tokens} ${tokens === 1 ? "token" : "tokens"} in `;
+  const took = `${size}${seconds.toFixed(1)} s${rate}`;
+  if (finish === "stop") return took;
+  return `${finish === "length" ? "cut off at the maximum length" : finish.replace("_", " ")}, ${took}`;
 }
 
 // Put a button that copies it on a block of code.

@@ -44,7 +44,7 @@ export function seen(reply) {
   const words = make("div", { class: "words" });
   words.innerHTML = reply.html; // made safe by the server
   const facts = [["Model", reply.alias ? `${reply.model}, asked for as ${reply.alias}` : reply.model], ["Time", moment(reply.created_at)], ["Asked by", reply.route],
-    ["First token", reply.first_seconds === null ? null : `${number(reply.first_seconds)} s`], ["Took", `${number(reply.seconds)} s for ${reply.completion_tokens} tokens`], ["Ended", reply.finish],
+    ["First token", reply.first_seconds === null ? null : `${number(reply.first_seconds)} s`], ["Took", `${number(reply.seconds)} s${reply.completion_tokens === null ? "" : ` for ${reply.completion_tokens} tokens`}`], ["Ended", reply.finish],
     ["Request", reply.request], ["Signals", reply.signals.join(", ")], ["Ratings", reply.ratings.map(rating).join("; ")], ["Flags", reply.flags.map((flag) => `${flag.detector}: ${flag.detail} (${flag.state})`).join("; ")]];
   return [
     make("div", { class: "thread" }, reply.left_out ? make("p", { class: "quiet" }, `${reply.left_out} earlier turns are not shown.`) : null,

@@ -3,7 +3,7 @@
 Replies are shown blind: the models' names are revealed only after a person has chosen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -22,7 +22,6 @@ from sayso.feedback.store import Store
 from sayso.serve.markdown import to_html
 from sayso.serve.ratings import Comment
 from sayso.serve.recording import key_name
-from sayso.serve.served_models import ServedModels
 from sayso.serve.turns import Body, BodyText, RowId, reply_html
 
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=LONGEST_WORD)]], Field(max_length=MOST_WORDS)]
@@ -78,8 +77,8 @@ class CheckBody(ReviewBody):
     comment: Comment | None = None
 
 
-def rate_routes(store: Store, models: ServedModels) -> APIRouter:
-    """Return the routes over a store; `models` are those that can be asked for replies to compare."""
+def rate_routes(store: Store, speakers: Callable[[], Iterable[str]]) -> APIRouter:
+    """Return the routes over a store; `speakers` names the models that can be asked for replies to compare."""
     router, reviews = APIRouter(prefix="/api/rate"), Reviews(store)
     filled: dict[str, int] = {}  # what the queue has already seen of the store
 
@@ -95,7 +94,7 @@ def rate_routes(store: Store, models: ServedModels) -> APIRouter:
             "tags": now.tags,
             "hold_minutes": HOLD.total_seconds() / 60,
             "queue": queue_counts(store),
-            "models": sorted({name for one in models.every for name in (one.name, *one.adapters)}),
+            "models": sorted(speakers()),
         }
 
     @router.post("/take")

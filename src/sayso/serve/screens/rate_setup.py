@@ -1,5 +1,6 @@
 """What an admin sets up on the screen Rate: the guidelines, and lists of prompts and of pairs of replies."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -7,17 +8,17 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import FieldError
+from sayso.feedback.generations import RecordedReply
 from sayso.feedback.guidelines import MOST_REVIEWS, Guidelines, write_guidelines
 from sayso.feedback.queue import LONGEST_NAME, GivenPair, GivenReply, add_pairs, add_prompts
 from sayso.feedback.store import Store
-from sayso.sample.sampling import Sampling, seeded
-from sayso.serve.answering import answer
 from sayso.serve.recording import key_name
 from sayso.serve.screens.rate import Words
-from sayso.serve.served_models import ServedModels
 from sayso.serve.setting_fields import settings_of, with_settings
 from sayso.serve.turns import TEXT_LIMIT, Body, BodyText
 
+Ask = Callable[[str, list[dict[str, Any]], Mapping[str, Any]], Awaitable[RecordedReply]]
+"""Lets the model of a name reply to turns, with some settings."""
 MOST_ROWS, MOST_TURNS = 500, 100
 ListName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
@@ -83,8 +84,8 @@ class RepliesBody(Body):
     models: Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
-def rate_setup_routes(store: Store, models: ServedModels) -> APIRouter:
-    """Return the routes for a store and the served models."""
+def rate_setup_routes(store: Store, ask: Ask) -> APIRouter:
+    """Return the routes for a store; `ask` lets a model reply."""
     router = APIRouter(prefix="/api/admin/rate")
 
     @router.post("/guidelines", status_code=204)
@@ -102,14 +103,9 @@ def rate_setup_routes(store: Store, models: ServedModels) -> APIRouter:
 
     @router.post("/replies", status_code=201)
     async def replies(body: RepliesBody) -> dict[str, int]:
-        turns, sampling = _turns(body.prompt), Sampling(**settings_of(body))
-
-        async def ask(name: str) -> GivenReply:
-            served = models.pick(name)
-            reply = await answer(served, "", turns, seeded(sampling), "rate", served.adapter(name))
-            return GivenReply(reply.generation.model, reply.content, reply.generation, reply.trace)
-
-        first, second = [await ask(name) for name in body.models]
+        turns, settings = _turns(body.prompt), settings_of(body)
+        replies = [await ask(name, turns, settings) for name in body.models]
+        first, second = (GivenReply(one.generation.model, one.content, one.generation, one.trace) for one in replies)
         return {"added": await run_in_threadpool(add_pairs, store, body.name, [(turns, first, second)])}
 
     return router
