@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright import sync_api
 
 CONTEXT = 512
+PATIENCE = 60_000  # milliseconds that a page may take on a slow, busy machine
 
 
 class Pace:
@@ -105,7 +106,8 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         listening = listen("127.0.0.1", 0)
         app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
         runners = app.state.models.main.worker.engine.runners
-        runners[""] = AtPace(runners[""], pace, replier.tokenizer.encode("thecatsaton"))
+        for adapter, runner in runners.items():
+            runners[adapter] = AtPace(runner, pace, replier.tokenizer.encode("thecatsaton"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -113,6 +115,7 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     yield start
+    pace.let_go()  # or a server whose test failed would wait for ever
     for server, thread, listening in running:
         server.should_exit = True
         thread.join()
@@ -125,6 +128,9 @@ def visit(browser: "sync_api.Browser", serve: Callable[..., str]) -> Iterator[Ca
 
     But for answers that are errors, which the browser writes there by itself.
     """
+    from playwright import sync_api
+
+    sync_api.expect.set_options(timeout=PATIENCE)
     contexts: list[sync_api.BrowserContext] = []
     complaints: list[str] = []
 
@@ -138,7 +144,7 @@ def visit(browser: "sync_api.Browser", serve: Callable[..., str]) -> Iterator[Ca
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", complain)
         page.goto((address or serve()) + path)

@@ -6,7 +6,7 @@ import pytest
 
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.canary import CANDIDATE, CURRENT, GOOD, CanaryLog
-from sayso.feedback.candidates import Candidates
+from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.detectors.builtin import DETECTORS
 from sayso.feedback.flags import Flags
 from sayso.feedback.measures import hour_of
@@ -38,7 +38,7 @@ def lively(store: Store, replied: Replied) -> Store:
             )
             store.thumb(number, 1 if place else -1)
         hidden = replied(store, HOSTILE, HOSTILE, 24 * day + 0.1, model=HOSTILE, route="shadow", tokens=20)
-        Candidates(store).add("shadow", {"tuned": number, HOSTILE: hidden})
+        Candidates(store).add("shadow", [Candidate("tuned", number), Candidate(HOSTILE, hidden)])
     replied(store, HOSTILE, LOOP + HOSTILE, 1, model=HOSTILE, route="/v1/messages")
     replied(store, "Sing", LOOP, 2)
     list(Flags(store).scan([DETECTORS["loop"]]))

@@ -1,10 +1,14 @@
-"""The routes for ratings and signals. A rating (thumb, points, edit, choice, tag, comment) returns the rated turn."""
+"""The routes for ratings, signals and sets of replies that are compared.
+
+A rating (thumb, points, edit, choice, tag, comment) returns the rated turn.
+"""
 
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from sayso.feedback.candidates import MOST_SHOWN, Candidates
 from sayso.feedback.ratings import MOST_POINTS, Rater, Rating
 from sayso.feedback.store import Store
 from sayso.serve.recording import key_name
@@ -81,6 +85,12 @@ class SignalBody(Body):
     message_id: RowId
 
 
+class ComparisonBody(Body):
+    """POST /api/comparisons: replies to one message were shown side by side, from left to right."""
+
+    replies: Annotated[list[RowId], Field(min_length=2, max_length=MOST_SHOWN)]
+
+
 def rating_routes(store: Store, models: ServedModels) -> APIRouter:
     """Return the routes for a store; a canary among the models learns of the ratings."""
     router = APIRouter(prefix="/api")
@@ -97,6 +107,10 @@ def rating_routes(store: Store, models: ServedModels) -> APIRouter:
     @router.post("/signals", status_code=204)
     def note(signal: SignalBody) -> None:
         store.note(signal.message_id, signal.kind)
+
+    @router.post("/comparisons", status_code=204)
+    def compare(shown: ComparisonBody) -> None:
+        Candidates(store).show(shown.replies)
 
     return router
 

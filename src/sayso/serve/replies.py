@@ -53,6 +53,8 @@ class ReplyBody(Body):
     """System message before the conversation."""
     model: Annotated[str, Field(max_length=200)] | None = None
     """A served model; default: the one whose turn it is."""
+    compared: bool = False
+    """Whether it is shown beside replies of other models, so that asking for it says nothing about these."""
 
     def sampling(self, reader: Reader) -> Sampling:
         """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""
@@ -83,6 +85,7 @@ class ReplyInProgress:
     """The name under which the reply is stored."""
     reasoning: Reasoning = "none"
     """Whether the reply begins with reasoning."""
+    compared: bool = False
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     events: asyncio.Queue[ChoicePiece | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
     """Pieces, then the stored message (None if empty) or the error."""
@@ -182,7 +185,8 @@ class PageReplies:
         trace = trace_of(running.job.choices[0], running.asker, running.served.template)
         if again and (known := Generations(self.store).find(made, trace)) is not None:
             return self.store.message(known)
-        return self.store.reply(running.message_id, text, running.prompt, made, running.left_out, trace)
+        given = (running.message_id, text, running.prompt, made, running.left_out, trace)
+        return self.store.reply(*given, compared=running.compared)
 
 
 def reply_routes(replies: PageReplies) -> APIRouter:
@@ -217,7 +221,9 @@ def reply_routes(replies: PageReplies) -> APIRouter:
         asker = await asker_of(request, name)
         terms = ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning, adapter=adapter)
         job = await served.speak([ids], terms)
-        running = ReplyInProgress(served, job, wanted.message_id, turns, left_out, sampling, asker, name, reasoning)
+        running = ReplyInProgress(
+            served, job, wanted.message_id, turns, left_out, sampling, asker, name, reasoning, wanted.compared
+        )
         replies.begin(running)
         return EventStream(_events(replies, running), served.worker, job)
 
