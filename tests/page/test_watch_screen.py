@@ -81,6 +81,23 @@ def test_from_a_number_to_the_replies_to_the_chat(visit: Open, lively: Store) ->
     page.locator(".reply > .words").get_by_text("Cats are small.").wait_for()
 
 
+def test_percentiles_stand_beside_the_mean(visit: Open, lively: Store) -> None:
+    """In the chart of all replies and its table; in short of each model, where a link leads to the slowest replies."""
+    page = visit(path="/#/watch?days=30")
+    figure = page.locator("figure", has_text="Time to first token")
+    sync_api.expect(figure.get_by_role("group", name="Series").get_by_role("button")).to_have_text(
+        ["mean", "p50", "p90", "p99"]
+    )
+    short = page.get_by_role("region", name="In short")
+    sync_api.expect(short.get_by_role("row", name="Time to first token, p90")).to_contain_text("220 ms")
+    sync_api.expect(short.get_by_role("row", name="Time per token, p99")).to_contain_text("100 ms")
+    page.get_by_role("combobox", name="Split by").select_option("model")
+    sync_api.expect(figure.get_by_role("group", name="Series").get_by_role("button")).to_have_count(2)
+    short.get_by_role("row", name="Time to first token, p99").get_by_role("link").first.click()
+    page.locator(".replies li").first.wait_for()
+    assert "kind=first_seconds&" in page.url
+
+
 def test_from_a_point_of_a_chart_to_its_replies_by_keyboard(visit: Open, lively: Store) -> None:
     """End goes to the last day, Enter to its replies."""
     page = visit(path="/#/watch?days=7")
