@@ -9,7 +9,7 @@ import sqlalchemy as sql
 
 from sayso.base.errors import UserError
 from sayso.feedback import reviews as module
-from sayso.feedback.candidates import Candidates
+from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.forget import forget_user
 from sayso.feedback.gather import gather
 from sayso.feedback.generations import Generations, RecordedReply
@@ -75,8 +75,8 @@ def test_regenerated_replies_and_candidate_sets_get_into_the_queue(store: Store)
         record = [
             RecordedReply(conversation=key, prompt=turns, content=text, generation=MADE, trace=trace) for text in "ab"
         ]
-        Candidates(store).add("shadow", dict(zip("ab", Generations(store).record(record), strict=True)))
-    Candidates(store).add("shadow", {"stable": first, "next": third})
+        Candidates(store).add("shadow", [*map(Candidate, "ab", Generations(store).record(record))])
+    Candidates(store).add("shadow", [Candidate("stable", first), Candidate("next", third)])
     marks = fill_queue(store)
     wanted = [("shadow", first, third), ("regenerated", first, second), ("regenerated", second, third)]
     assert [(row["origin"], row["first_id"], row["second_id"]) for row in rows(store, queue)] == wanted

@@ -10,7 +10,7 @@ import sqlalchemy as sql
 
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.canary import CANDIDATE, CURRENT, FAILED, GOOD, CanaryLog
-from sayso.feedback.candidates import Candidates
+from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.detectors.builtin import DETECTORS
 from sayso.feedback.flags import Flags
 from sayso.feedback.measures import catch_up, hour_of
@@ -250,8 +250,10 @@ def test_a_shadow_is_compared_prompt_by_prompt(store: Store, replied: Replied) -
             replied(store, "Hi", text, tokens=shown),
             replied(store, "Hi", other, tokens=hidden, route="shadow", model="new"),
         )
-        Candidates(store).add("shadow", dict(zip(("tuned", "new"), ids, strict=True)))
-    Candidates(store).add("shown", {"tuned": replied(store, "Hi", "A"), "new": replied(store, "Hi", "B")})
+        Candidates(store).add("shadow", [*map(Candidate, ("tuned", "new"), ids)])
+    Candidates(store).add(
+        "shown", [Candidate("tuned", replied(store, "Hi", "A")), Candidate("new", replied(store, "Hi", "B"))]
+    )
     catch_up(store, 60)
     [trial] = shadow_trials(store, *hours(store))
     assert (trial.model, trial.shown, trial.n) == ("new", "tuned", 3)

@@ -106,7 +106,8 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         listening = listen("127.0.0.1", 0)
         app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
         runners = app.state.models.main.worker.engine.runners
-        runners[""] = AtPace(runners[""], pace, replier.tokenizer.encode("thecatsaton"))
+        for adapter, runner in runners.items():
+            runners[adapter] = AtPace(runner, pace, replier.tokenizer.encode("thecatsaton"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -114,6 +115,7 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     yield start
+    pace.let_go()  # or a server whose test failed would wait for ever
     for server, thread, listening in running:
         server.should_exit = True
         thread.join()

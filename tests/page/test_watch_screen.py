@@ -7,7 +7,7 @@ import pytest
 
 from sayso.feedback.aliases import Aliases
 from sayso.feedback.canary import CANDIDATE, CURRENT, GOOD, CanaryLog
-from sayso.feedback.candidates import Candidates
+from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.detectors.builtin import DETECTORS
 from sayso.feedback.flags import Flags
 from sayso.feedback.measures import hour_of
@@ -40,7 +40,7 @@ def lively(store: Store, replied: Replied) -> Store:
             )
             store.thumb(number, 1 if place else -1)
         hidden = replied(store, HOSTILE, HOSTILE, 24 * day + 0.1, model=HOSTILE, route="shadow", tokens=20)
-        Candidates(store).add("shadow", {"tuned": number, HOSTILE: hidden})
+        Candidates(store).add("shadow", [Candidate("tuned", number), Candidate(HOSTILE, hidden)])
     replied(store, HOSTILE, LOOP + HOSTILE, 1, model=HOSTILE, route="/v1/messages")
     replied(store, "Sing", LOOP, 2)
     list(Flags(store).scan([DETECTORS["loop"]]))
@@ -80,6 +80,23 @@ def test_from_a_number_to_the_replies_to_the_chat(visit: Open, lively: Store) ->
     page.locator(".turn[data-role=reply]").get_by_text("Cats are small.").wait_for()
     page.get_by_role("link", name="Open the conversation in the chat").click()
     page.locator(".reply > .words").get_by_text("Cats are small.").wait_for()
+
+
+def test_percentiles_stand_beside_the_mean(visit: Open, lively: Store) -> None:
+    """In the chart of all replies and its table; in short of each model, where a link leads to the slowest replies."""
+    page = visit(path="/#/watch?days=30")
+    figure = page.locator("figure", has_text="Time to first token")
+    sync_api.expect(figure.get_by_role("group", name="Series").get_by_role("button")).to_have_text(
+        ["mean", "p50", "p90", "p99"]
+    )
+    short = page.get_by_role("region", name="In short")
+    sync_api.expect(short.get_by_role("row", name="Time to first token, p90")).to_contain_text("220 ms")
+    sync_api.expect(short.get_by_role("row", name="Time per token, p99")).to_contain_text("100 ms")
+    page.get_by_role("combobox", name="Split by").select_option("model")
+    sync_api.expect(figure.get_by_role("group", name="Series").get_by_role("button")).to_have_count(2)
+    short.get_by_role("row", name="Time to first token, p99").get_by_role("link").first.click()
+    page.locator(".replies li").first.wait_for()
+    assert "kind=first_seconds&" in page.url
 
 
 def test_from_a_point_of_a_chart_to_its_replies_by_keyboard(visit: Open, lively: Store) -> None:

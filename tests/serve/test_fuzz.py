@@ -45,6 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/stop": {"generation": "x"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
+    "/api/comparisons": {"replies": [2, 3]},
     "/api/flags": {"flag_id": 1, "state": "real"},
     "/api/admin/jobs": {"act": "evaluate", "options": {}},
     "/api/admin/aliases/{alias}/rollback": {"reason": "worse"},

@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/stop": {"generation": "x"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
+    "/api/comparisons": {"replies": [2, 3]},
 }
 
 

@@ -41,9 +41,9 @@ def test_both_replies_are_kept_and_one_is_seen(bench: Any) -> None:
     turns = bench.talk()
     assert [turn.get("model") for turn in turns] == [None, "old"]
     [found] = sets(bench, 1)
-    assert set(found.replies) == {"old", "new"}
-    assert found.replies["old"] == turns[1]["id"]
-    shown, unseen = (bench.store.message(found.replies[name]) for name in ("old", "new"))
+    assert [one.policy for one in found.replies] == ["old", "new"]
+    assert found.replies[0].message_id == turns[1]["id"]
+    shown, unseen = (bench.store.message(one.message_id) for one in found.replies)
     assert shown.generation is not None
     assert unseen.generation is not None
     assert (unseen.generation.model, unseen.generation.fingerprint) == ("new", "new-weights")
@@ -78,7 +78,7 @@ def test_recorded_replies_of_the_api_have_a_shadow(bench: Any) -> None:
     said = bench.client.post("/v1/chat/completions", json=ask).json()["choices"][0]["message"]["content"]
     found = sets(bench, 2)
     assert len(found) == 2, "of two replies to one request, and of the last"
-    shown, unseen = (bench.store.message(found[1].replies[name]) for name in ("old", "new"))
+    shown, unseen = (bench.store.message(one.message_id) for one in found[1].replies)
     assert shown.content == unseen.content == said
     assert shown.prompt == unseen.prompt == ask["messages"]
     assert shown.conversation_id == unseen.conversation_id
@@ -169,7 +169,7 @@ def test_a_shadow_follows_its_alias(bench: Any, assign: Assign) -> None:
     thread.join(60)
     assert not thread.is_alive()
     bench.talk()
-    assert set(sets(bench, 2)[1].replies) == {"old", "newer"}
+    assert [one.policy for one in sets(bench, 2)[1].replies] == ["old", "newer"]
     assign("candidate", "old")
     bench.look()
     assert bench.models.shadow is None

@@ -45,6 +45,9 @@ def test_charts_are_by_period_and_group(client: TestClient, store: Store, replie
     by_model = client.get("/api/watch", params=span(by="model")).json()
     assert {group: len(some) for group, some in by_model["charts"]["replies"].items()} == {"one": 3, "two": 3}
     assert by_model["totals"]["two"]["first_seconds"][0] == pytest.approx(0.3)
+    assert by_model["totals"]["two"]["first_seconds:p50"] == [0.3, None, None, 3]
+    assert plain["totals"]["all"]["first_seconds:p90"][0] == pytest.approx(0.5)
+    assert [value for _, value, *_ in by_model["charts"]["first_seconds:p99"]["one"]] == pytest.approx([0.4, 0.2, 0])
     only = client.get("/api/watch", params=span(model="two")).json()
     assert only["totals"]["all"]["replies"][0] == 3
     assert only["models"] == ["one", "two"]

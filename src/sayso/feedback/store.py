@@ -148,10 +148,13 @@ class Store:
         generation: Generation,
         left_out: int = 0,
         trace: Trace | None = None,
+        *,
+        compared: bool = False,
     ) -> StoredMessage:
         """Add a reply to a user's message and make it current; a second reply to the same message is its sibling.
 
-        `prompt` is the list of turns at the time of the request, of which the first `left_out` did not fit.
+        `prompt` is the list of turns at the time of the request, of which the first `left_out` did not fit. Asking for
+        a second reply is a signal about the one before it, unless they are made to be `compared`.
         """
         with self._writes.begin() as connection:
             parent = _message(connection, parent_id)
@@ -161,7 +164,8 @@ class Store:
                 "parent_id": parent_id,
                 "role": "assistant",
             }
-            note_regenerated(connection, parent_id)
+            if not compared:
+                note_regenerated(connection, parent_id)
             row["content"] = storable(content)
             row["prompt_id"] = keep_prompt(connection, parent.conversation_id, prompt)
             stored = _add(connection, row | {"left_out": left_out} | made)

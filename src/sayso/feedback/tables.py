@@ -125,7 +125,7 @@ candidates = sql.Table(
     sql.Column("purpose", sql.String(16), nullable=False),  # shown, shadow
     _message(nullable=False, index=True),
     sql.Column("policy", sql.Text, nullable=False),  # what made the reply, such as the name of an alias
-    sql.Column("side", sql.String(8)),  # left, right
+    sql.Column("side", sql.String(8)),  # where it was shown: left or right; of more than two, its number from the left
     _created(),
     sqlite_autoincrement=True,
 )

@@ -49,7 +49,7 @@ def hour_sums(store: Store, start: int, end: int) -> list[HourSum]:
     with store.engine.begin() as connection:
         found, ids = _of_replies(connection, start, end)
         if ids is not None:
-            within = _within(start, end)
+            within = shown_within(start, end)
             found += [*_thumbs(connection, within, ids), *_signals(connection, within, ids)]
             found += _flags(connection, within, ids)
         return [*found, *_traffic(connection, start, end)]
@@ -95,7 +95,8 @@ def _estimate(cells: Mapping[Key, Sequence[float]], key: Key, cell: Sequence[flo
     return without_error(total, 1 if name == WAITING else int(total))
 
 
-def _within(start: int, end: int) -> sql.ColumnElement[bool]:
+def shown_within(start: int, end: int) -> sql.ColumnElement[bool]:
+    """Return the condition of measures of replies that somebody saw in the hours from `start` to before `end`."""
     return sql.and_(measures.c.hour >= start, measures.c.hour < end, measures.c.shown == 1)
 
 
@@ -109,7 +110,7 @@ def _of_replies(connection: sql.Connection, start: int, end: int) -> tuple[list[
         parts = {"n": count(one), "total": add(one), "squares": add(one * one)}
         columns += [part.label(f"{name} {kind}") for kind, part in parts.items()]
     key = (measures.c.hour, measures.c.model)
-    query = sql.select(*key, *columns).where(_within(start, end)).group_by(*key)
+    query = sql.select(*key, *columns).where(shown_within(start, end)).group_by(*key)
     found, rows = list[HourSum](), connection.execute(query).mappings().all()
     for row in rows:
         at = (row["hour"], row["model"])

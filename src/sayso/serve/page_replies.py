@@ -72,6 +72,8 @@ class ReplyInProgress:
     """Whether the reply begins with reasoning."""
     stored: Callable[[StoredMessage], None] = lambda _message: None
     """Called with the stored reply."""
+    compared: bool = False
+    """Whether it is shown beside replies of other models."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     events: asyncio.Queue[str | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
     """Pieces of text, then the stored message (None if empty) or the error."""
@@ -178,7 +180,8 @@ class PageReplies:
         if again and (known := Generations(self.store).find(made, trace)) is not None:
             return self.store.message(known)
         content = with_marker(text, running.reasoning)
-        return self.store.reply(running.message_id, content, running.prompt, made, running.left_out, trace)
+        given = (running.message_id, content, running.prompt, made, running.left_out, trace)
+        return self.store.reply(*given, compared=running.compared)
 
 
 def _bits(deltas: Sequence[Delta]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The routes for ratings and signals. A rating (thumb, points, edit, choice, tag, comment) returns the rated turn."""
+"""The routes for ratings, signals and sets of replies that are compared.
+
+A rating (thumb, points, edit, choice, tag, comment) returns the rated turn.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -6,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from sayso.feedback.candidates import MOST_SHOWN, Candidates
 from sayso.feedback.ratings import MOST_POINTS, Rater, Rating
 from sayso.feedback.store import Store
 from sayso.serve.canary import Canary
@@ -82,6 +86,12 @@ class SignalBody(Body):
     message_id: RowId
 
 
+class ComparisonBody(Body):
+    """POST /api/comparisons: replies to one message were shown side by side, from left to right."""
+
+    replies: Annotated[list[RowId], Field(min_length=2, max_length=MOST_SHOWN)]
+
+
 def rating_routes(store: Store, canary_now: Callable[[], Canary | None]) -> APIRouter:
     """Return the routes for a store; the canary of the moment, if there is one, learns of the ratings."""
     router = APIRouter(prefix="/api")
@@ -98,6 +108,10 @@ def rating_routes(store: Store, canary_now: Callable[[], Canary | None]) -> APIR
     @router.post("/signals", status_code=204)
     def note(signal: SignalBody) -> None:
         store.note(signal.message_id, signal.kind)
+
+    @router.post("/comparisons", status_code=204)
+    def compare(shown: ComparisonBody) -> None:
+        Candidates(store).show(shown.replies)
 
     return router
 

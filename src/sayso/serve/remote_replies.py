@@ -47,7 +47,7 @@ def remote_reply_routes(replies: PageReplies, remote: Remote) -> APIRouter:
         turns = wanted.with_system(await run_in_threadpool(store.prompt, wanted.message_id))
         asker = await asker_of(request, wanted.model or "")
         speech = await remote.speak(wanted.model, turns, settings_of(wanted), asker)
-        running = ReplyInProgress(speech, wanted.message_id, turns, reasoning="possible")
+        running = ReplyInProgress(speech, wanted.message_id, turns, reasoning="possible", compared=wanted.compared)
         replies.begin(running)
         return EventStream(replies.events(running), speech.stop)
 

@@ -37,6 +37,8 @@ class PromptBody(Body):
     """System message before the conversation."""
     model: Annotated[str, Field(max_length=200)] | None = None
     """One of the models; default: the one whose turn it is."""
+    compared: bool = False
+    """Whether it is shown beside replies of other models, so that asking for it says nothing about these."""
 
     def with_system(self, turns: list[dict[str, str]]) -> list[dict[str, str]]:
         """Return the turns of the conversation after the system message."""
@@ -139,7 +141,7 @@ def reply_routes(replies: PageReplies, models: ServedModels) -> APIRouter:
                 shown = ShownReply(stored.id, stored.conversation_id, turns, sampling, served.name)
                 models.shadow.follow(shown)
 
-        running = ReplyInProgress(speech, wanted.message_id, turns, left_out, reasoning, follow)
+        running = ReplyInProgress(speech, wanted.message_id, turns, left_out, reasoning, follow, wanted.compared)
         replies.begin(running)
         return EventStream(replies.events(running), speech.stop, waits=speech.job.waits)
 

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from sayso.feedback.aliases import Assignment
-from sayso.feedback.candidates import Candidates
+from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.generations import Generations, RecordedReply
 from sayso.feedback.store import Store
 from sayso.sample.sampling import Sampling
@@ -103,4 +103,5 @@ class Shadow:
 
     def _store(self, shown: ShownReply, reply: RecordedReply) -> None:
         [message] = self._generations.record([reply])
-        self._candidates.add("shadow", {shown.model: shown.message_id, self.served.name: message})
+        made = Candidate(shown.model, shown.message_id), Candidate(self.served.name, message)
+        self._candidates.add("shadow", made)

@@ -5,8 +5,8 @@ import { arrange, copyOf, find, question, tell } from "./dom.js";
 import { drawer } from "./drawer.js";
 import { addressOf } from "./place.js";
 import { Refused, ask, call, concerns, events, follow, save } from "./server.js";
-import { beside, openSettings, settings, useModel } from "./settings.js";
-import { another, replyTurn, userTurn } from "./turn.js";
+import { asked, openSettings, settings, useModel } from "./settings.js";
+import { ofEach, replyTurn, userTurn } from "./turn.js";
 
 let open = null; // whether the chat is the screen that is shown; null before it was for the first time
 const state = {
@@ -17,12 +17,12 @@ const state = {
   lists: 0, // counts list requests, for the same reason
   opened: null, // settled when the open one is shown
   sending: false, // while a message is being sent
-  speaking: null, // {generation, controller} while a reply is being generated
+  speaking: new Set(), // {generation, controller} of each reply that is being generated
   retry: null, // what "Try again" does
 };
 
 // What a turn can do with the chat.
-const chat = { attempt, rate, speak, resend, reveal, speaking: () => state.speaking !== null };
+const chat = { attempt, rate, speak, speakTo, resend, reveal, ended, speaking: () => state.speaking.size > 0 };
 
 /* Display */
 
@@ -188,7 +188,7 @@ async function forget(id) {
 
 // Show the branch through another version of a message.
 async function reveal(id) {
-  if (state.speaking) return;
+  if (state.speaking.size) return;
   const { view } = state;
   const shown = await attempt(() => call("POST", "/api/versions", { message_id: id }));
   if (!shown || view !== state.view) return; // another conversation was opened meanwhile
@@ -211,7 +211,7 @@ async function send() {
   const box = find("#say");
   const content = box.value;
   const { view } = state;
-  if (!state.model || state.speaking || state.sending || !content.trim()) return;
+  if (!state.model || state.speaking.size || state.sending || !content.trim()) return;
   state.sending = true;
   const said = await attempt(async () => {
     const id = state.conversation ?? (await call("POST", "/api/conversations")).id;
@@ -223,7 +223,7 @@ async function send() {
   if (box.value === content) box.value = ""; // keep what was typed in the meantime
   attempt(showList);
   if (view !== state.view) return; // the reply is requested when its conversation is opened again
-  settle();
+  settle(said.parent_id);
   show(state.conversation);
   find("#empty").hidden = true;
   find("#thread").append(userTurn(said, chat));
@@ -233,7 +233,7 @@ async function send() {
 
 // Say another version of a message; it begins a branch of its own. Returns whether it was said.
 async function resend(turn, content) {
-  if (state.speaking || state.sending || !content.trim()) return false;
+  if (state.speaking.size || state.sending || !content.trim()) return false;
   const { view } = state;
   state.sending = true;
   const said = await attempt(() => call("POST", "/api/messages", { conversation_id: state.conversation, content, replaces: turn.id }));
@@ -248,14 +248,15 @@ async function resend(turn, content) {
   return true;
 }
 
-// A comparison left open when the chat continues ends with the newer reply, which is the server's current one.
-function settle() {
-  for (const compare of document.querySelectorAll(".compare")) compare.settle?.();
+// A comparison left open when the chat continues ends with the reply that it continues.
+function settle(id) {
+  for (const compare of document.querySelectorAll(".compare")) compare.settle?.(id);
 }
 
 async function speakTo(messageId) {
   const article = replyTurnOnItsWay();
   find("#thread").append(article);
+  if (asked().length > 1) return ofEach(article, messageId, asked(), chat);
   const turn = await attempt(
     () => speak(messageId, find(".words", article)),
     () => {
@@ -264,13 +265,15 @@ async function speakTo(messageId) {
     },
   );
   if (turn) {
-    const reply = replyTurn(turn, chat);
-    article.replaceWith(reply);
-    showSize(turn);
-    find("#export").hidden = false;
-    if (beside()) await another(reply, turn, chat, beside());
+    article.replaceWith(replyTurn(turn, chat));
+    ended(turn);
   } else if (!find(".words", article).textContent) article.remove(); // text received before the failure stays
   toEnd();
+}
+
+function ended(turn) {
+  showSize(turn);
+  find("#export").hidden = false;
 }
 
 function replyTurnOnItsWay() {
@@ -281,15 +284,15 @@ function replyTurnOnItsWay() {
   return article;
 }
 
-// Stream a reply into an element; return the turn as the server stored it, or null if it is empty.
-async function speak(messageId, words, model = null) {
+// Stream a reply into an element; return the turn as the server stored it, or null if it is empty. `more` is what the
+// request says beside the settings.
+async function speak(messageId, words, more) {
   const speaking = { generation: null, controller: new AbortController() };
-  state.speaking = speaking;
+  state.speaking.add(speaking);
   busy(true);
   words.classList.add("raw", "live");
   try {
-    const wanted = { message_id: messageId, ...settings(), ...(model && { model }) };
-    const response = await ask("POST", "/api/replies", wanted, speaking.controller.signal);
+    const response = await ask("POST", "/api/replies", { message_id: messageId, ...settings(), ...more }, speaking.controller.signal);
     for await (const [name, data] of events(response)) {
       if (name === "start") started(speaking, data);
       else if (name === "piece") append(words, data.text);
@@ -307,8 +310,8 @@ async function speak(messageId, words, model = null) {
     throw error;
   } finally {
     words.classList.remove("raw", "live");
-    if (state.speaking === speaking) state.speaking = null;
-    busy(false);
+    state.speaking.delete(speaking);
+    if (!state.speaking.size) busy(false);
   }
 }
 
@@ -330,13 +333,12 @@ function addThought(words) {
   return thought;
 }
 
-// Stop the running reply, and wait until it has ended.
+// Stop the running replies, and wait until they have ended.
 async function halt() {
-  const { speaking } = state;
-  if (!speaking) return;
-  if (speaking.generation) await call("POST", "/api/stop", { generation: speaking.generation }).catch(() => speaking.controller.abort());
-  else speaking.controller.abort();
-  while (state.speaking === speaking) await new Promise((resolve) => setTimeout(resolve, 20));
+  const running = [...state.speaking];
+  await Promise.all(running.map(({ generation, controller }) =>
+    generation ? call("POST", "/api/stop", { generation }).catch(() => controller.abort()) : controller.abort()));
+  while (running.some((one) => state.speaking.has(one))) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 function busy(yes) {
@@ -415,7 +417,7 @@ async function news(topics) {
   const about = (...names) => concerns(topics, names);
   if (about("aliases", "ratings")) await learnModel().catch(() => {});
   const short = find("#list").children.length <= LISTED; // a longer list would lose its place
-  if (open && short && about("messages") && !state.speaking) await showList().catch(() => {});
+  if (open && short && about("messages") && !state.speaking.size) await showList().catch(() => {});
 }
 
 let begun = null;

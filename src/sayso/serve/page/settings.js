@@ -1,4 +1,4 @@
-// The settings of replies: the system message, sampling, a second model to compare with. They are kept in the browser.
+// The settings of replies: the system message, sampling, the models that reply. They are kept in the browser.
 
 import { copyOf, find, make } from "./dom.js";
 
@@ -14,11 +14,12 @@ export function settings() {
     return [name, type === "number" && max !== null && given !== null ? Math.min(given, max) : given];
   });
   if (values.system) said.push(["system", values.system]);
+  if (asked().length === 1) said.push(["model", asked()[0]]);
   return Object.fromEntries(said.filter(([, value]) => value !== null && value !== undefined));
 }
 
-// Return the model whose reply is shown beside that of the first one, or null.
-export const beside = () => (model.models.includes(kept().beside) ? kept().beside : null);
+// Return the models that were chosen to reply; without any, the server chooses.
+export const asked = () => model.models.filter((name) => kept().models?.includes(name));
 
 // Take the model's facts, and let the dialog keep what is set in it.
 export function useModel(facts) {
@@ -42,9 +43,9 @@ function show() {
   find("#controls").replaceChildren(...model.settings.filter(({ more }) => !more).map((setting) => control(setting, values)));
   find("#more").replaceChildren(...model.settings.filter(({ more }) => more).map((setting) => control(setting, values)));
   find("#system").value = values.system ?? "";
-  const options = model.models.map((name) => make("option", { value: name, selected: name === values.beside }, name));
-  find("#beside").replaceChildren(make("option", { value: "" }, "no other model"), ...options);
-  find("#beside").parentElement.hidden = model.models.length < 2;
+  const boxes = model.models.map((value) => make("label", {}, value, make("input", { type: "checkbox", value, checked: asked().includes(value) })));
+  find("#asked").replaceChildren(make("legend", {}, "Models that reply, several side by side"), ...boxes);
+  find("#asked").hidden = boxes.length < 2;
 }
 
 // Return the control of a setting that the server declares.
@@ -70,7 +71,9 @@ function control(setting, values) {
 
 function keep({ target }) {
   if (!target.validity.valid) return;
-  const values = { ...kept(), [target.id]: target.value === "" || target.type === "textarea" || target.tagName === "SELECT" ? target.value || null : Number(target.value) };
+  const values = { ...kept() };
+  if (target.type === "checkbox") values.models = [...document.querySelectorAll("#asked :checked")].map(({ value }) => value);
+  else values[target.id] = target.value === "" || target.type === "textarea" ? target.value || null : Number(target.value);
   localStorage.setItem(PLACE, JSON.stringify(values));
   const output = find("output", target.parentElement);
   if (output) output.value = target.value;

@@ -1,8 +1,8 @@
 // One turn of the chat as an element: the user's message, which can be edited, and the reply, which can be rated,
 // corrected, compared with another one, and copied.
 //
-// `chat` is what the chat can do: attempt(act, retry), rate(rating) -> turn, speak(messageId, element, model) -> turn,
-// resend(turn, text), reveal(id), speaking() -> whether a reply is on its way.
+// `chat` is what the chat can do: attempt(act, retry), rate(rating) -> turn, speak(messageId, element, more) -> turn,
+// speakTo(messageId), ended(turn), resend(turn, text), reveal(id), speaking() -> whether a reply is on its way.
 
 import { number } from "./axis.js";
 import { copyOf, find, make, tell } from "./dom.js";
@@ -138,47 +138,88 @@ function correct(article, turn, update, chat) {
   });
 }
 
-// Request another reply, of the same or another model, next to the existing one. Its side is random, so that a habit does not look like a preference.
-export async function another(article, old, chat, model = null) {
-  if (chat.speaking()) return;
+// Request another reply next to the existing one.
+export function another(article, old, chat) {
+  if (!chat.speaking()) sideBySide(article, old.parent_id, [{ turn: old }, {}], chat);
+}
+
+// Request a reply of each model to a message.
+export const ofEach = (article, messageId, models, chat) =>
+  sideBySide(article, messageId, models.map((model) => ({ model, compared: true })), chat);
+
+// Show replies side by side: that of `turn`, others as they come. Their order is random, so that a habit does not look
+// like a preference, and what made them is said after the choice.
+async function sideBySide(article, messageId, replies, chat) {
+  const [{ turn: old }] = replies;
   const compare = copyOf("compare");
-  const [first, second] = [replySide("Earlier reply", old.edit_html ?? old.html), replySide("New reply", "")];
-  const sides = Math.random() < 0.5 ? [first, second] : [second, first];
-  find(".two", compare).append(...sides);
-  article.replaceWith(compare);
-  compare.scrollIntoView({ block: "nearest" });
-  const made = await chat.attempt(
-    () => chat.speak(old.parent_id, find(".words", second), model),
-    () => another(document.querySelector(`.reply[data-id="${old.id}"]`), old, chat, model),
-  );
+  const columns = shuffled(replies).map(({ turn, ...more }, place) => {
+    const title = turn ? "Earlier reply" : old ? "New reply" : `Reply ${place + 1}`;
+    return { turn, more, side: replySide(title, turn ? (turn.edit_html ?? turn.html) : "") };
+  });
+  let shown = compare;
   const end = (turn) => {
     const reply = replyTurn(turn, chat);
-    compare.replaceWith(reply);
-    return reply;
+    shown.replaceWith(reply);
+    chat.ended(turn);
+    return (shown = reply);
   };
-  if (!made || made.content === old.content) {
-    const reply = end(made ?? old);
-    if (made) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
+  const again = () => {
+    if (old) return another(shown, old, chat);
+    shown.remove();
+    return chat.speakTo(messageId);
+  };
+  find(".sides", compare).append(...columns.map(({ side }) => side));
+  article.replaceWith(compare);
+  compare.scrollIntoView({ block: "nearest" });
+  await chat.attempt(async () => {
+    const ends = await Promise.allSettled(columns.map(async (column) => {
+      const words = find(".words", column.side);
+      if (column.turn) return;
+      column.turn = await chat.speak(messageId, words, column.more);
+      if (column.turn) words.innerHTML = column.turn.html;
+    }));
+    offer(compare, columns, old, end, chat);
+    const failed = ends.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+  }, again);
+}
+
+const shuffled = (list) => list.map((one) => [Math.random(), one]).sort(([one], [other]) => one - other).map(([, one]) => one);
+
+// Let one of the replies that came be chosen, if they differ.
+function offer(compare, columns, old, end, chat) {
+  for (const { turn, side } of columns) if (!turn) side.remove();
+  const made = columns.filter(({ turn }) => turn);
+  const kept = made.find(({ turn }) => turn !== old) ?? made[0];
+  if (!kept) return compare.remove();
+  if (new Set(made.map(({ turn }) => turn.content)).size < 2) {
+    const reply = end(kept.turn);
+    if (made.length > 1) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
     return find(".again", reply).focus();
   }
-  find(".words", second).innerHTML = made.html;
-  compare.settle = () => end(made);
-  const choose = async (chosen, rejected, better) => {
-    const position = sides[0] === (chosen === old ? first : second) ? "left" : "right";
-    const turn = await chat.rate({ kind: "choice", chosen_id: chosen.id, rejected_id: rejected.id, better, position });
-    if (!turn) return;
+  compare.settle = (id) => end((made.find(({ turn }) => turn.id === id) ?? kept).turn);
+  const choose = async (chosen, better) => {
+    const place = made.indexOf(chosen);
+    let turn = null;
+    for (const [other, { turn: rejected }] of made.entries()) {
+      if (other === place) continue;
+      turn = await chat.rate({ kind: "choice", chosen_id: chosen.turn.id, rejected_id: rejected.id, better, position: place < other ? "left" : "right" });
+      if (!turn) return;
+    }
     const reply = end(turn);
-    if (old.model !== made.model) find(".note", reply).textContent = `${turn.model}, not ${(turn.id === old.id ? made : old).model}; ${note(turn)}`;
+    const others = new Set(made.map(({ turn }) => turn.model).filter((name) => name !== turn.model));
+    if (others.size) find(".note", reply).textContent = `${turn.model}, not ${[...others].join(" or ")}; ${note(turn)}`;
     find(".up", reply).focus();
     tell(better ? "Noted: this reply is better." : "Noted: no preference.");
   };
-  find(".choose", first).addEventListener("click", () => choose(old, made, true));
-  find(".choose", second).addEventListener("click", () => choose(made, old, true));
-  find(".neither", compare).addEventListener("click", () => choose(made, old, false));
+  for (const one of made) find(".choose", one.side).addEventListener("click", () => choose(one, true));
+  find(".neither", compare).addEventListener("click", () => choose(kept, false));
   for (const button of compare.querySelectorAll("button")) button.disabled = false;
   compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
-  find(".choose", sides[0]).focus({ preventScroll: true });
-  tell("There are two replies. Which is better?");
+  find(".choose", compare).focus({ preventScroll: true });
+  tell(`There are ${made.length} replies. Which is better?`);
+  const noteShown = () => chat.attempt(() => call("POST", "/api/comparisons", { replies: made.map(({ turn }) => turn.id) }), noteShown);
+  noteShown();
 }
 
 function replySide(title, html) {

@@ -33,7 +33,8 @@ const TRAFFIC = [
   ["waited", "Wait for the model", seconds],
   ["waiting", "Most requests waiting at once", number],
 ];
-const WORDS = { failed: "failed in the server", rejected: "too many requests", invalid: "invalid" };
+const PERCENTILES = ["p50", "p90", "p99"];
+const WORDS = { first_seconds: "mean", token_seconds: "mean", failed: "failed in the server", rejected: "too many requests", invalid: "invalid" };
 
 export async function open(view, place, signal) {
   const [part] = place.parts;
@@ -137,11 +138,13 @@ function behind(asked, kind, start, end, group = "all") {
   return addressOf("watch", ["replies"], { start, end, kind: kind.replace(/:$/, ""), model: asked.model, alias: asked.alias, ...of });
 }
 
+const percentiles = (name) => PERCENTILES.map((part) => `${name}:${part}`);
+
 function figure({ cards }, asked, { charts, marks }, [name, title, text, hint]) {
-  const parts = name.endsWith(":") ? Object.keys(charts).filter((one) => one.startsWith(name)) : name.split(" ").filter((one) => charts[one]);
-  const several = name.endsWith(":") || name.includes(" ");
+  const parts = name.endsWith(":") ? Object.keys(charts).filter((one) => one.startsWith(name)) : name.split(" ").flatMap((one) => [one, ...(asked.by === "all" ? percentiles(one) : [])]).filter((one) => charts[one]);
+  const several = parts.length > 1 || name.endsWith(":");
   const series = parts.flatMap((part) => Object.entries(charts[part]).map(([group, points]) => ({
-    name: [several && (WORDS[part] ?? part.slice(name.length * name.endsWith(":"))), group !== "all" && group].filter(Boolean).join(", ") || title,
+    name: [several && (WORDS[part] ?? part.slice(part.indexOf(":") + 1)), group !== "all" && group].filter(Boolean).join(", ") || title,
     points: points.map(([at, ...rest]) => [at * HOUR, ...rest]),
   })));
   if (!series.length) return make("div", { class: "card" }, make("h3", {}, title), make("p", { class: "quiet" }, hint ?? "None."));
@@ -156,8 +159,10 @@ function figure({ cards }, asked, { charts, marks }, [name, title, text, hint]) 
 }
 
 function summary(asked, totals) {
-  const groups = Object.entries(totals), names = VALUES.filter(([name]) => !name.endsWith(":"));
-  const cell = (name, text) => ([group, values]) => (values[name] ? make("a", { href: behind(asked, name, asked.start, asked.stop, group) }, valued(values[name], text)) : "–");
+  const groups = Object.entries(totals), known = (name) => groups.some(([, values]) => values[name]);
+  const names = VALUES.filter(([name]) => !name.endsWith(":")).flatMap(([name, title, text]) =>
+    [[name, title, text], ...percentiles(name).filter(known).map((part) => [part, `${title}, ${part.split(":")[1]}`, text])]);
+  const cell = (name, text) => ([group, values]) => (values[name] ? make("a", { href: behind(asked, name.split(":")[0], asked.start, asked.stop, group) }, valued(values[name], text)) : "–");
   const made = table("In short", ["", ...groups.map(([group]) => `>${group === "all" ? "All" : group}`)], names.map(([name, title, text]) => [title, ...groups.map(cell(name, text))]));
   made.classList.toggle("few", groups.length < 3);
   return made;

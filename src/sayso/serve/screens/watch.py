@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sayso.base.errors import FieldError
 from sayso.feedback.aliases import Aliases
+from sayso.feedback.latencies import time_counts
 from sayso.feedback.measures import catch_up
 from sayso.feedback.said import Side, TalkWords, sample_words
 from sayso.feedback.selected import Selection, select_replies
@@ -25,7 +26,7 @@ from sayso.judge.canary import judge_canary
 from sayso.judge.statistics.drift import drift
 from sayso.judge.statistics.estimate import proportion, ratio
 from sayso.serve.screens.seen import seen_reply
-from sayso.serve.screens.series import Groups, Told, only, period_of, series_of, told, totals_of
+from sayso.serve.screens.series import Groups, Recorded, Told, only, period_of, series_of, told, totals_of
 from sayso.serve.turns import RowId
 
 PATIENCE = 0.5  # seconds to measure replies before a request is answered
@@ -92,8 +93,9 @@ def watch_routes(store: Store) -> APIRouter:
         marks = [{name: getattr(one, name) for name in MARK} for one in history[-PERIODS:]]
         named = {"models": {one.model for one in sums if one.model}, "aliases": {one.alias for one in history}}
         held = tenures(history)
-        mine = only(sums, held, asked.model, asked.alias)
-        groups = Groups(asked.by, mine, held)
+        times = time_counts(store, asked.start, asked.end)
+        mine = Recorded(*(only(found, held, asked.model, asked.alias) for found in (sums, times)))
+        groups = Groups(asked.by, mine.sums, held)
         return {
             "behind": behind,
             **{kind: sorted(names) for kind, names in named.items()},
