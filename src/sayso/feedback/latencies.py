@@ -45,7 +45,7 @@ def time_counts(store: Store, start: int, end: int) -> list[TimeCount]:
             each = sql.select(measures.c.hour, measures.c.model, _rounded(measures.c[name]).label("seconds"))
             each = each.where(shown_within(start, end), measures.c[name].is_not(None))
             key = each.subquery().c
-            query = sql.select(*key, sql.func.count()).group_by(*key)
+            query = sql.select(key.hour, key.model, key.seconds, sql.func.count()).group_by(*key)
             found += [
                 TimeCount(hour, model, name, float(f"{value:.4g}"), n)
                 for hour, model, value, n in connection.execute(query)

@@ -163,7 +163,7 @@ async function openConversation(id) {
       toEnd();
       const last = turns.at(-1);
       if (last?.role === "user") showProblem(new Error("This message has no reply yet."), () => speakTo(last.id));
-      else if (state.model.problem) showProblem(new Error(state.model.problem), () => attempt(learnModel));
+      else showModelProblem();
     },
     () => go(state.conversation),
   );
@@ -404,12 +404,17 @@ async function start() {
 async function learnModel() {
   state.model = await call("GET", "/api/model");
   useModel(state.model);
-  const { name, fingerprint, ratings, problem } = state.model;
+  const { name, fingerprint, ratings } = state.model;
   for (const place of document.querySelectorAll(".name")) place.textContent = name;
   find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
   if (open) document.title = `sayso: ${name}`;
   showCount(ratings);
-  if (problem) showProblem(new Error(problem), () => attempt(learnModel)); // of a remote model
+  showModelProblem();
+}
+
+// Why a remote model cannot be asked now, if so.
+function showModelProblem() {
+  if (state.model.problem) showProblem(new Error(state.model.problem), () => attempt(learnModel));
 }
 
 // What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.
@@ -431,7 +436,10 @@ export async function openChat(id) {
   document.title = `sayso: ${state.model.name}`;
   if (!again) return go(id);
   show(state.conversation);
-  attempt(showList);
+  attempt(async () => {
+    await showList();
+    showModelProblem();
+  });
   focusBox();
 }
 

@@ -94,7 +94,8 @@ def watch_routes(store: Store) -> APIRouter:
         named = {"models": {one.model for one in sums if one.model}, "aliases": {one.alias for one in history}}
         held = tenures(history)
         times = time_counts(store, asked.start, asked.end)
-        mine = Recorded(*(only(found, held, asked.model, asked.alias) for found in (sums, times)))
+        chosen = (held, asked.model, asked.alias)
+        mine = Recorded(only(sums, *chosen), only(times, *chosen))
         groups = Groups(asked.by, mine.sums, held)
         return {
             "behind": behind,
