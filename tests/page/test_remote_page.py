@@ -1,5 +1,6 @@
 """The page over another server's API, in a real browser: another Sayso server, and one that fails."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_remote_model_is_talked_to_rated_watched_and_diagnosed(
     say(page, "hello there")
     page.locator(".reply .tools").wait_for()
     [_, reply] = own.branch(1)
-    assert page.locator(".reply > .words").inner_text().split() == reply.content.split()
+    sync_api.expect(page.locator(".reply > .words")).to_have_text(" ".join(reply.content.split()))
     assert reply.generation is not None
     assert reply.generation.sampling == {"max_tokens": 30}
     total = (reply.generation.prompt_tokens or 0) + (reply.generation.completion_tokens or 0)
@@ -132,7 +133,7 @@ def test_a_server_that_is_not_there_is_said_and_tried_again(visit: Open, over: O
     other.chat, other.events = None, [says("I am here.", "stop"), END]
     problem.get_by_role("button", name="Try again").click()
     page.locator(".reply .tools").wait_for()
-    assert page.locator(".reply > .words").inner_text() == "I am here."
+    sync_api.expect(page.locator(".reply > .words")).to_have_text("I am here.")
     assert [one.content for one in own.branch(1)] == ["hello", "I am here."]
 
 
@@ -142,9 +143,9 @@ def test_a_reply_that_breaks_off_stays(visit: Open, over: Over, own: Store, othe
     page = visit(over(other.url))
     say(page, "a story")
     page.get_by_role("alert").get_by_text(f"The server at '{other.url}' broke off its reply.").wait_for()
-    assert page.locator(".reply > .words").inner_text() == "Once upon a time"
+    sync_api.expect(page.locator(".reply > .words")).to_have_text("Once upon a time")
     assert own.branch(1)[-1].content == "Once upon a time"
     page.reload()
     page.locator(".reply .tools").wait_for()
-    assert page.locator(".reply > .words").inner_text() == "Once upon a time"
-    assert page.locator(".reply .note").inner_text().startswith("stopped, ")
+    sync_api.expect(page.locator(".reply > .words")).to_have_text("Once upon a time")
+    sync_api.expect(page.locator(".reply .note")).to_have_text(re.compile("^stopped, "))

@@ -39,6 +39,9 @@ function hideProblem() {
   find("#problem").hidden = true;
 }
 
+// Read the list of conversations. A problem of something else stays on the page meanwhile.
+const listing = (act) => act().catch((error) => showProblem(error));
+
 // Do something that may fail; show the error in the page.
 async function attempt(act, retry = null) {
   const { view } = state;
@@ -221,7 +224,7 @@ async function send() {
   state.sending = false;
   if (!said) return;
   if (box.value === content) box.value = ""; // keep what was typed in the meantime
-  attempt(showList);
+  listing(showList);
   if (view !== state.view) return; // the reply is requested when its conversation is opened again
   settle(said.parent_id);
   show(state.conversation);
@@ -243,7 +246,7 @@ async function resend(turn, content) {
   while (article.nextSibling) article.nextSibling.remove();
   article.replaceWith(userTurn(said, chat));
   focusBox();
-  attempt(showList);
+  listing(showList);
   speakTo(said.id);
   return true;
 }
@@ -379,8 +382,8 @@ function listen() {
     if (state.model) openSettings(); // without, the page already says that the server cannot be reached
   });
   on("#export", "click", exportTalk);
-  on("#search", "input", () => attempt(showList));
-  on("#past", "scroll", () => attempt(showMore));
+  on("#search", "input", () => listing(showList));
+  on("#past", "scroll", () => listing(showMore));
   on("#ideas", "click", ({ target }) => {
     if (!target.matches("button")) return;
     find("#say").value = target.textContent;
@@ -436,10 +439,7 @@ export async function openChat(id) {
   document.title = `sayso: ${state.model.name}`;
   if (!again) return go(id);
   show(state.conversation);
-  attempt(async () => {
-    await showList();
-    showModelProblem();
-  });
+  listing(showList);
   focusBox();
 }
 
