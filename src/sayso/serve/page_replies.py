@@ -23,7 +23,7 @@ from sayso.feedback.traces import Trace
 from sayso.reply.calls import Delta
 from sayso.reply.parser import ReplyParser
 from sayso.reply.reasoning import with_marker
-from sayso.serve.errors import failure
+from sayso.serve.errors import ApiError, failure
 from sayso.serve.stream import event
 from sayso.serve.turns import turns_of
 from sayso.serve.worker import ClosingError
@@ -127,7 +127,7 @@ class PageReplies:
             yield event({"turn": turns[0] if turns else None, "model": self.facts()}, "done")
         except Exception as error:  # the status is sent already: the stream itself must report it
             yield event(failure(error), "error")
-            if not isinstance(error, UserError | ClosingError):
+            if not isinstance(error, UserError | ClosingError | ApiError):  # raising breaks off the stream
                 raise
 
     async def _collect(self, running: ReplyInProgress) -> None:
