@@ -31,6 +31,7 @@ from sayso.rasp import (
 from sayso.rasp.interpreter import EvaluationError, ordered
 from sayso.rasp.notation import notation
 from sayso.rasp.session import Session
+from sayso.rasp.tensors import run_batch
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -160,6 +161,46 @@ def test_random_selectors_equal_brute_force(selector: Both, xs: list[int], causa
     size = range(len(xs))
     expected = [[j in selected(selector, xs, causal, i) for j in size] for i in size]
     assert matrix(selector.built, xs, causal=causal) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROGRAMS, st.lists(INPUTS, max_size=3), st.booleans())
+def test_tensors_equal_the_interpreter_on_random_programs(program: Both, batch: list[list[int]], causal: bool) -> None:
+    """Inputs of several lengths in one batch have the values that each has alone."""
+    expected = [run(program.built, xs, causal=causal) for xs in batch]
+    assert run_batch(program.built, batch, causal=causal) == expected
+
+
+def test_tensors_compute_with_texts_types_and_none() -> None:
+    """Beside numbers: concatenation, lookups, None, the largest, booleans that stay booleans, and no input at all."""
+    before = aggregate(select(indices, indices - 1), tokens)
+    assert run_batch(before + tokens, ["abc", "", "d"]) == [[None, "ab", "bc"], [], [None]]
+    assert run_batch(lookup({"a": 1, "b": None}, tokens).is_in([1]), ["ab"]) == [[True, None]]
+    assert run_batch(aggregate(select(1, 1), tokens, how="max"), [[1, 3, 2]], causal=True) == [[1, 3, 3]]
+    assert [str(value) for value in run_batch(tokens, [[True, 1]])[0]] == ["True", "1"]
+    assert run_batch(tokens, []) == []
+    assert run_batch(where(indices == 0, tokens, tokens + "x"), ["ab"]) == [["a", "bx"]]
+
+
+@pytest.mark.parametrize(
+    ("built", "batch"),
+    [
+        (1 / indices, ["a"]),
+        (aggregate(select(indices, 0, ">"), tokens), ["ab", "abc"]),
+        (where(indices == 0, tokens, 0), ["a", "ab"]),
+        (aggregate(select(1, 1), indices, how="max"), ["a"]),
+        (aggregate(select(tokens, tokens, "<"), 1), [["a", "b"], ["a", 1]]),
+    ],
+)
+def test_tensors_raise_what_the_interpreter_raises(built: Any, batch: list[Any]) -> None:
+    """The same sentence, for the first input that has no value."""
+    with pytest.raises(EvaluationError) as expected:
+        [run(built, sequence) for sequence in batch]
+    with pytest.raises(EvaluationError) as raised:
+        run_batch(built, batch)
+    assert str(raised.value) == str(expected.value)
+    with pytest.raises(UserError, match="at most 4,096 positions"):
+        run_batch(tokens, ["a", "b" * 5000])
 
 
 def test_means_are_exact() -> None:

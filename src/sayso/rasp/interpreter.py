@@ -116,15 +116,12 @@ class Trace:
         raise AssertionError(one)
 
     def _aggregated(self, one: Aggregate) -> list[Value]:
-        if one.how != "mean" and not self.causal:
-            raise UserError(
-                f"The {one.how} of the selected values exists only in the causal dialect (causal=True, or --causal)."
-            )
+        check_dialect(one.how, self.causal)
         values = self.values[one.values]
         chosen = (
             [value for value, picked in zip(values, row, strict=True) if picked] for row in self.rows[one.selector]
         )
-        return [_summary(one.how, found, place) if found else one.default for place, found in enumerate(chosen)]
+        return [summary(one.how, found, place) if found else one.default for place, found in enumerate(chosen)]
 
     def _rows(self, one: Selector) -> list[Row]:
         match one:
@@ -160,8 +157,19 @@ def ordered(program: Expression) -> list[Expression]:
     return list(done)
 
 
-def _summary(how: str, found: Sequence[Value], place: int) -> Value:
-    """Return the mean, max or min of one or more values; None if one of several is None."""
+def check_dialect(how: str, causal: bool) -> None:
+    """Raise `UserError` for the max or min of the selected values in the bidirectional dialect."""
+    if how != "mean" and not causal:
+        raise UserError(
+            f"The {how} of the selected values exists only in the causal dialect (causal=True, or --causal)."
+        )
+
+
+def summary(how: str, found: Sequence[Value], place: int) -> Value:
+    """Return the mean, max or min of one or more values; None if one of several is None.
+
+    Raises `UserError`, with the position, for a mean of several values that are not numbers.
+    """
     if len(found) == 1:
         return found[0]
     if any(value is None for value in found):
