@@ -117,6 +117,27 @@ def test_dead_features_learn_what_the_others_leave() -> None:
     assert _auxiliary(found, found.before(x), x, dead & False) == 0
 
 
+def test_features_count_as_dead_after_idle_steps() -> None:
+    """None before, some after; from then on their loss makes a difference."""
+    _, x = planted(torch.Generator().manual_seed(0))
+
+    def made(dead_after: int) -> tuple[Tensor, list[float]]:
+        told: list[float] = []
+        found = fit_autoencoder(
+            x.split(256)[:12], ActivationPlace("x"), replace(SMALL, features=2048, dead_after=dead_after),
+            generator=torch.Generator().manual_seed(1), progress=lambda step: told.append(step.dead),
+        )  # fmt: skip
+        return found.W_dec, told
+
+    weights, told = made(5)
+    assert told[:4] == [0] * 4
+    assert told[4] > 0
+    without, never = made(1000)
+    assert never == [0] * 12
+    assert not torch.equal(weights, without)
+    assert torch.equal(made(12)[0], without)  # dead only after the last step
+
+
 def test_batches_have_each_activation_once_a_round(ours: Transformer) -> None:
     """Shuffled, without the first positions of the rows."""
     batches = activation_batches(ours, ROWS, NAME, 9, skip=2, generator=torch.Generator().manual_seed(0))

@@ -129,6 +129,12 @@ def test_a_words_vectors_are_those_of_its_last_token_in_each_layer(opened: Opene
     assert found.names[-1] == "blocks.2.hook_resid_post"
 
 
+def test_a_last_letter_may_be_a_token_of_its_own(opened: Opened) -> None:
+    found = word_contexts(opened, ["the bankX is down"], "bankX")
+    ids = [opened.tokenizer.specials[BOS], *opened.tokenizer.encode("the bankX is down")]
+    assert opened.tokenizer.decode([ids[found.places[0][1]]]) == "X"
+
+
 def test_context_moves_a_word_only_after_the_first_block(opened: Opened) -> None:
     """Its vector is the same everywhere before the first block, and the same after any block in the same context."""
     texts = ["the river bank", "the money bank", "the river bank is down"]

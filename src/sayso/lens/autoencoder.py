@@ -77,7 +77,7 @@ class SparseAutoencoder(nn.Module):
         if self.k is not None:
             return top(h, self.k)
         assert self.threshold is not None
-        return h.relu() * (h > self.threshold.relu())
+        return h.relu() * (h > self.threshold)
 
     def decode(self, features: Tensor) -> Tensor:
         """Return the sum [..., C] of features [..., F]."""
