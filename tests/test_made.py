@@ -140,6 +140,8 @@ ROWS = (
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
     Row("rasp", "reverse --input hello", ()),
+    Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
+    Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program
 )
 FOREIGN = (
     *("notes.txt", "config.json", "model.safetensors", "sayso.json", "manifest.json", "tokenizer.json", "train.jsonl"),

@@ -202,6 +202,9 @@ def test_examples_of_the_page(
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
     assert words[:2] == ["sayso", "rasp"]
+    if words[2] == "run":  # which takes what the command above it made
+        assert run(shlex.split(EXAMPLES[EXAMPLES.index((command, output)) - 1][0])[1:]) == 0
+        capsys.readouterr()
     code = run(words[1:])
     told = capsys.readouterr()
     assert told.out + told.err == output

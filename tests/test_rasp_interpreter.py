@@ -28,7 +28,8 @@ from sayso.rasp import (
     tokens,
     where,
 )
-from sayso.rasp.interpreter import EvaluationError, ordered
+from sayso.rasp.expression import ordered
+from sayso.rasp.interpreter import EvaluationError
 from sayso.rasp.notation import notation
 from sayso.rasp.session import Session
 from sayso.rasp.tensors import run_batch

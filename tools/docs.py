@@ -39,7 +39,7 @@ resume.
 
 def commands() -> str:
     """Return docs/commands.md: every command, every flag, its help, its default."""
-    text: str = build_app(help="Every command and flag of `sayso`.").generate_docs(output_format="markdown")
+    text: str = build_app(("rasp",), help="Every command and flag of `sayso`.").generate_docs(output_format="markdown")
     body = text.split("## Table of Contents")
     return body[0].rstrip() + "\n\n" + PREFACE + "## Table of Contents" + body[1].rstrip() + "\n"
 

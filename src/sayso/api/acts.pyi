@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sayso.run.acts import Command
 from sayso.run.rasp import Ran
+from sayso.run.rasp_weights import Values, Weights
 from sayso.run.results import Trained, Written
 from sayso.token.tokenizer import Tokenizer
 
@@ -769,3 +770,25 @@ class Acts:
         draw: bool = ...,
     ) -> Ran:
         """Run RASP programs, whose operations are parts of a transformer."""
+    def rasp_compile(
+        self,
+        file: str,
+        *,
+        name: str | None = ...,
+        out: str | PathLike[str] | None = ...,
+        length: int = ...,
+        alphabet: str | None = ...,
+        tokens: str | Sequence[str] = ...,
+        result: str | None = ...,
+        causal: bool = ...,
+        replace: bool = ...,
+    ) -> Weights:
+        """Compile a RASP program into a model."""
+    def rasp_run(
+        self,
+        model: str | PathLike[str],
+        *,
+        input: str | None = ...,
+        values: str | Sequence[str] = ...,
+    ) -> Values:
+        """Run a compiled RASP program."""

@@ -26,12 +26,21 @@ _GROUPS = {
 }
 
 
-def build_app(**settings: Any) -> cyclopts.App:
-    """Return the command line with every command registered and none imported."""
+def build_app(words: Sequence[str] = (), **settings: Any) -> cyclopts.App:
+    """Return the command line with every command registered and none imported.
+
+    A command that has others inside it, such as `rasp`, is imported if `words` begin with it.
+    """
     app = cyclopts.App(name="sayso", default_parameter=FLAGS, suppress_keyboard_interrupt=False, **settings)
     parents: dict[tuple[str, ...], cyclopts.App] = {(): app}
     for order, command in enumerate(COMMANDS):
         *group, name = command.words
+        if any(one.words[:-1] == command.words for one in COMMANDS):
+            parents[tuple(command.words)] = inner = cyclopts.App(name=name, help=command.help, sort_key=order)
+            parents[tuple(group)].command(inner)
+            if list(words[: len(command.words)]) == command.words:
+                inner.default(as_command(command.load(), command.place))
+            continue
         if tuple(group) not in parents:
             parents[tuple(group)] = cyclopts.App(name=group[0], help=_GROUPS[group[0]], sort_key=order)
             app.command(parents[tuple(group)])

@@ -62,7 +62,7 @@ def run(tokens: Sequence[str]) -> int:
     try:
         fit_width()
         words, config = split_config(valid(tokens))
-        app = build_app(version=__version__, help=HELP, help_epilogue=EPILOGUE, config=sources(config))
+        app = build_app(words, version=__version__, help=HELP, help_epilogue=EPILOGUE, config=sources(config))
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except KeyboardInterrupt:

@@ -337,6 +337,20 @@ def contains(values: SOp, member: object) -> SOp:
     return aggregate(select(1, 1, "=="), indicator(values == member)) > 0
 
 
+def ordered(program: Expression) -> list[Expression]:
+    """Return an expression and everything that it is computed from, each once, inputs first."""
+    done: dict[Expression, None] = {}
+    waiting: list[tuple[Expression, bool]] = [(program, False)]
+    while waiting:  # no recursion: a loop can make a chain of any length
+        one, ready = waiting.pop()
+        if ready:
+            done[one] = None
+        elif one not in done:
+            waiting.append((one, True))
+            waiting.extend((parent, False) for parent in reversed(one.inputs) if parent not in done)
+    return list(done)
+
+
 def _selector(value: object) -> Selector:
     if not isinstance(value, Selector):
         raise UserError(f"A selector is needed here, such as select(tokens, tokens, ==); got {value}.")

@@ -24,6 +24,7 @@ from sayso.rasp.expression import (
     SelectorWidth,
     SOp,
     Tokens,
+    ordered,
 )
 from sayso.rasp.values import (
     Value,
@@ -141,20 +142,6 @@ class Trace:
         """Return a matrix from a function of row and column, false where the dialect sees nothing."""
         size = range(len(self.sequence))
         return [[(column <= row or not self.causal) and selects(row, column) for column in size] for row in size]
-
-
-def ordered(program: Expression) -> list[Expression]:
-    """Return an expression and everything that it is computed from, each once, inputs first."""
-    done: dict[Expression, None] = {}
-    waiting: list[tuple[Expression, bool]] = [(program, False)]
-    while waiting:  # no recursion: a loop can make a chain of any length
-        one, ready = waiting.pop()
-        if ready:
-            done[one] = None
-        elif one not in done:
-            waiting.append((one, True))
-            waiting.extend((parent, False) for parent in reversed(one.inputs) if parent not in done)
-    return list(done)
 
 
 def check_dialect(how: str, causal: bool) -> None:

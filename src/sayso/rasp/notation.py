@@ -16,6 +16,7 @@ from sayso.rasp.expression import (
     Select,
     SelectorWidth,
     Tokens,
+    ordered,
 )
 from sayso.rasp.values import shown
 
@@ -34,8 +35,28 @@ def notation(expression: Expression, depth: int = DEPTH) -> str:
     return written(expression, parts)
 
 
-def written(expression: Expression, inner: Sequence[str]) -> str:
-    """Return an expression as a program writes it, from the texts of its inputs."""
+def statements(program: Expression) -> str:
+    """Return a program as assignments that the text language reads back: one for each operation, the last the result.
+
+    `tokens` are there what they are in Python: the input as it is.
+    """
+    names: dict[Expression, str] = {}
+    lines = ["tokens = tokens_asis;"]
+    for one in ordered(program):
+        text = written(one, [names[inner] for inner in one.inputs], entries=None)
+        if isinstance(one, Tokens | Indices | Length | Constant) and one is not program:
+            names[one] = f"({text})" if isinstance(one, Constant) and text[0] not in '"TFN' else text
+        else:
+            names[one] = f"s{len(lines)}"
+            lines.append(f"{names[one]} = {text};")
+    return "\n".join(lines) + "\n"
+
+
+def written(expression: Expression, inner: Sequence[str], entries: int | None = ENTRIES) -> str:
+    """Return an expression as a program writes it, from the texts of its inputs.
+
+    Of a list or a dict, the first `entries` are written; None = all.
+    """
     match expression:
         case Tokens(kind):
             return "tokens" if kind == "asis" else f"tokens_{kind}"
@@ -48,9 +69,9 @@ def written(expression: Expression, inner: Sequence[str]) -> str:
         case Map(operation) | Combined(operation):
             return _operation(operation, inner)
         case Member(members, _):
-            return f"{inner[0]} in [{_list(map(shown, members))}]"
+            return f"{inner[0]} in [{_list(map(shown, members), entries)}]"
         case Lookup(table, _):
-            return f"{{{_list(f'{shown(key)}: {shown(value)}' for key, value in table)}}}[{inner[0]}]"
+            return f"{{{_list((f'{shown(key)}: {shown(value)}' for key, value in table), entries)}}}[{inner[0]}]"
         case Aggregate(default=default, how=how):
             return f"aggregate{'' if how == 'mean' else f'_{how}'}({', '.join(inner)}, {shown(default)})"
         case SelectorWidth():
@@ -77,6 +98,6 @@ def _grouped(expression: Expression, text: str) -> str:
     return text if bare or text == "..." else f"({text})"
 
 
-def _list(parts: Iterable[str]) -> str:
+def _list(parts: Iterable[str], entries: int | None) -> str:
     found = list(parts)
-    return ", ".join(found[:ENTRIES]) + (", ..." if len(found) > ENTRIES else "")
+    return ", ".join(found[:entries]) + (", ..." if entries is not None and len(found) > entries else "")

@@ -28,8 +28,9 @@ from sayso.rasp.expression import (
     SelectorWidth,
     SOp,
     Tokens,
+    ordered,
 )
-from sayso.rasp.interpreter import CONVERT, LONGEST, EvaluationError, check_dialect, ordered, summary
+from sayso.rasp.interpreter import CONVERT, LONGEST, EvaluationError, check_dialect, summary
 from sayso.rasp.values import Value, apply, check_one_type, compare, exact, look_up
 
 
@@ -97,8 +98,8 @@ class _Batch:
                 return self._numbers(self.places)
             case Length():
                 return self._numbers(self.places + 1 if self.causal else self.lengths.expand_as(self.places))
-            case Constant(value):
-                return self._coded(self._rows(self.places * 0), lambda _: value)
+            case Constant():
+                return self._coded(self._rows(self.places * 0), lambda _: one.value)
             case Map(operation, arguments):
                 columns = [self.columns[argument] for argument in arguments]
                 return self._mapped(columns, lambda *values: apply(operation, values))

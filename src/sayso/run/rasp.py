@@ -74,7 +74,8 @@ def rasp(options: Rasp, source: TextIO | None = None, target: TextIO | None = No
             console.run()
         return Ran(drawings=tuple(written))
     results = session.file(options.file) if options.file is not None else []
-    name, program = _program(session, results, options)
+    place = f"'{options.file}'"
+    name, program = program_of(session, results, options.result, place)
     with session.placing():
         found = evaluate(program, given, causal=options.causal)
     if options.draw:
@@ -94,24 +95,29 @@ def _input(options: Rasp) -> Item:
         return None
     if options.file is None and options.result is None:
         raise UserError("An input needs a program: give a FILE, or an expression with --result.")
-    return options.input if options.input is not None else [_value(word) for word in options.values]
+    return options.input if options.input is not None else [value_of(word) for word in options.values]
 
 
-def _value(word: str) -> Value:
+def value_of(word: str) -> Value:
+    """Return an argument as a number if it looks like one, else as it is."""
     if re.fullmatch(r"-?\d+", word):
         return int(word)
     return Fraction(word) if re.fullmatch(r"-?\d+\.\d+", word) else word
 
 
-def _program(session: Session, results: list[Result], options: Rasp) -> tuple[str, SOp | Selector]:
-    """Return the s-op or selector to evaluate, and its name."""
-    if options.result is not None:
-        results = session.text(f"{options.result.rstrip('; ')};", "--result")
+def program_of(
+    session: Session, results: list[Result], expression: str | None, place: str
+) -> tuple[str, SOp | Selector]:
+    """Return the s-op or selector to evaluate, and its name: an expression, or the last that the results define.
+
+    Raises `UserError` if there is none; `place` says where it was to be.
+    """
+    if expression is not None:
+        place, results = "--result", session.text(f"{expression.rstrip('; ')};", "--result")
     defined = [one for one in results if isinstance(one, Defined)]
     programs = [(one.name, one.item) for one in defined if isinstance(one.item, SOp | Selector)]
     if not programs:
-        got = f"; got {described(defined[-1].item)}" if defined and options.result else ""
-        place = "--result" if options.result else f"'{options.file}'"
+        got = f"; got {described(defined[-1].item)}" if defined and expression else ""
         raise UserError(f"{place} must give an s-op or a selector to evaluate on the input{got}.")
     return programs[-1]
 

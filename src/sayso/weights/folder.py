@@ -35,6 +35,8 @@ from sayso.weights.quantize.scheme import read_scheme
 from sayso.weights.score import LM_HEAD, put_score, score_from_hub, score_to_hub
 from sayso.weights.tensors import read_weights, weights_file
 
+BOTH_DIRECTIONS = "both directions"
+"""The `attention` that sayso.json names for a model whose positions also see later ones."""
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -93,6 +95,11 @@ def load_model(
 
 
 def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
+    if read_lineage(folder).get("attention") == BOTH_DIRECTIONS:
+        raise UserError(
+            f"'{folder}' attends in both directions, so that it cannot generate text; it is applied to a whole input "
+            "(sayso rasp run)."
+        )
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
         found, wanted = ("generates text", "scores replies") if scores else ("scores replies", "generates text")

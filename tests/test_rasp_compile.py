@@ -1,0 +1,372 @@
+"""Compiled RASP programs: weights = tensors = interpreter, in the published number of layers, or a refusal."""
+
+import json
+import os
+import random
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json
+from sayso.cli.main import run as command
+from sayso.rasp import (
+    Selector,
+    SOp,
+    aggregate,
+    indicator,
+    indices,
+    length,
+    lookup,
+    run,
+    select,
+    selector_width,
+    tokens,
+    where,
+)
+from sayso.rasp.compile.domain import CompileError
+from sayso.rasp.compile.program import compile_program
+from sayso.rasp.compile.store import lineage_of, load, save
+from sayso.rasp.interpreter import EvaluationError
+from sayso.rasp.notation import statements
+from sayso.rasp.session import Session
+from sayso.rasp.tensors import run_batch
+from sayso.weights.folder import load_model
+
+FILE = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "rasp" / "conformance.json"
+CASES: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+needs_data = pytest.mark.skipif(not CASES, reason="SAYSO_TEST_DATA names no folder with RASP's cases")
+LENGTH = 6
+Steps = list[tuple[int, int, int, int]]
+
+
+def built(steps: Steps) -> SOp:
+    """A program of one operation per step, each on results of earlier steps, which are shared."""
+    sops: list[SOp] = [tokens, indices, length, 1 + 0 * indices]
+    selectors: list[Selector] = [select(indices, indices, "<="), select(tokens, tokens)]
+    relations = ("==", "!=", "<", "<=", ">", ">=")
+    for kind, first, second, third in steps:
+        x, y, z = (sops[place % len(sops)] for place in (first, second, third))
+        left, right = selectors[first % len(selectors)], selectors[second % len(selectors)]
+        relation = relations[third % len(relations)]
+        made: list[Callable[[], SOp | Selector]] = [
+            lambda x=x, y=y: x + y,
+            lambda x=x, y=y: x - y,
+            lambda x=x, third=third: x * (third % 4 - 1),
+            lambda x=x, y=y, z=z, second=second: where(x == second % 3, y, z),
+            lambda x=x, y=y, relation=relation: select(x, y, relation),
+            lambda x=x, y=y, relation=relation: select(x, y, relation),
+            lambda left=left, right=right: left & right,
+            lambda left=left, right=right: left | right,
+            lambda left=left: ~left,
+            lambda left=left: selector_width(left),
+            lambda left=left, y=y, third=third: aggregate(left, y, None if third % 2 else 0),
+            lambda left=left, x=x: aggregate(left, indicator(x == 1)),
+            lambda x=x: round(x),
+            lambda x=x, y=y: indicator(x < y),
+        ]
+        one = made[kind % len(made)]()
+        if isinstance(one, SOp):
+            sops.append(one)
+        else:
+            selectors.append(one)
+    return sops[-1]
+
+
+NUMBERS = st.integers(0, 99)
+PROGRAMS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=12).map(built)
+BATCHES = st.lists(st.lists(st.integers(0, 2), max_size=LENGTH), min_size=3, max_size=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PROGRAMS, BATCHES, st.booleans())
+def test_random_programs_are_equal_in_three_executions(program: SOp, batch: list[list[int]], causal: bool) -> None:
+    """Interpreter = tensors = weights, or a refusal that names the expression and the reason."""
+    expected = [run(program, sequence, causal=causal) for sequence in batch]
+    assert run_batch(program, batch, causal=causal) == expected
+    try:
+        compiled = compile_program(program, range(3), LENGTH, causal=causal)
+    except CompileError:  # what it says is tested below
+        return
+    assert compiled.batch(batch) == expected
+
+
+def library(file: str, expression: str, causal: bool = False) -> SOp:
+    """An expression after a file of the library."""
+    session = Session(causal=causal)
+    session.text(f'load "{file}";\nprogram = {expression};')
+    found = session.scope.get("program")
+    assert isinstance(found, SOp)
+    return found
+
+
+def sums(rng: random.Random, size: int) -> str:
+    """A sum of two numbers of equally many digits."""
+    digits = max((size - 1) // 2, 1)
+    return "+".join("".join(rng.choices("0123456789", k=digits)) for _ in range(2))
+
+
+LIBRARY: list[tuple[str, str, Any, bool, list[int]]] = [
+    ("length", "length_by_attention", "ab", False, [1]),
+    ("reverse", "reverse", "abcdefgh", False, [1, 1]),
+    ("histogram", "hist_bos", "§abc", False, [1]),
+    ("histogram", "hist_nobos", "abc", False, [1]),
+    ("sort", "sort_bos", "§abcd", False, [2, 1]),
+    ("sort", "sorted", "abcd", False, [2, 1]),
+    ("sort", "sort_unique(tokens, tokens)", "01234567", False, [1, 1]),
+    ("double_histogram", "hist2_bos", "§abc", False, [2, 1]),
+    ("most_frequent", "sort_by_most_freq", "§abcd", False, [2, 2, 1]),
+    ("dyck", "dyck1_ptf", "()", False, [1, 1]),
+    ("dyck", "dyck2_ptf", "(){}", False, [1, 1, 1, 1]),
+    ("dyck", "dyck3_ptf", "(){}[]", False, [1, 1, 1, 1]),
+    ("addition", "longsum", "0123456789+", False, [2, 1, 1, 1, 1]),
+    ("shuffle_dyck", "shuffle_dyck2", "(){}", False, [2, 2, 0]),
+    ("frac_prevs", "frac_of_x", "xy", False, [1]),
+    ("slide", "slide", "ab<", False, [1, 1]),
+    ("detect_pattern", "detect_ab", "ab", False, [2]),
+    ("less_frequent", "less_than_three", "abc", False, [1, 1]),
+    ("parity", "parity", "01", False, [1]),
+    ("cumsum", "running_sum", [0, 1, 2], False, [1]),
+    ("align_right", "align_right", "ab_", False, [1, 1]),
+    ("first", "first_l", "helo", False, [1, 1]),
+    ("minimum", "minimum", "abc", False, [2, 1, 1]),
+    ("shift", "shift_by_two", "abc", False, [1]),
+    ("induction", "induction", "abc", True, [1, 1, 1]),
+    ("frac_prevs", "frac_of_x", "xy", True, [1]),
+    ("parity", "running_parity", "01", True, [1]),
+]
+SIZE = 24
+
+
+@pytest.mark.parametrize(("file", "name", "alphabet", "causal", "heads"), LIBRARY)
+def test_library_programs_are_equal_in_weights(
+    file: str, name: str, alphabet: Any, causal: bool, heads: list[int]
+) -> None:
+    """With the same heads per layer whenever they are compiled; on inputs of every length."""
+    program, rng = library(file, name, causal), random.Random(0)
+    compiled = compile_program(program, alphabet, SIZE, causal=causal)
+    assert list(compiled.heads) == heads
+    inputs = [[rng.choice(alphabet) for _ in range(size)] for size in range(SIZE + 1)]
+    if "§" in alphabet:
+        inputs = [["§", *rng.choices(alphabet[1:], k=size)] for size in range(SIZE)]
+    if name == "longsum":
+        inputs = [list(sums(rng, size)) for size in range(3, SIZE + 1)]
+    if "unique" in name:
+        inputs = [rng.sample(alphabet, k=size) for size in range(len(alphabet) + 1)]
+    assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
+
+
+def test_no_program_takes_more_layers_than_published() -> None:
+    """Layers by RASP's own scheduler; one more head only where a head would have to compute "or"."""
+    published = {"length_by_attention": [1], "reverse": [1, 1], "hist_bos": [1], "hist_nobos": [2], "sort_bos": [1, 1],
+                 "hist2_bos": [2, 1], "sort_by_most_freq": [2, 1, 1], "dyck1_ptf": [1, 1], "dyck2_ptf": [1, 2, 1, 1],
+                 "dyck3_ptf": [1, 2, 1, 1], "longsum": [2, 1, 1, 1, 1]}  # fmt: skip
+    if CASES:
+        known = CASES["rasp_published"]["layers_heads"]
+        assert {name: heads for name, heads in published.items() if name != "length_by_attention"} | {
+            "length": [1]
+        } == known
+    ours = {name: heads for _, name, _, causal, heads in LIBRARY if name in published and not causal}
+    assert ours.keys() == published.keys()
+    for name, heads in published.items():
+        assert len(ours[name]) <= len(heads), name
+        more = sum(ours[name]) - sum(heads)
+        assert more <= (1 if name in ("sort_bos", "sort_by_most_freq") else 0), name
+
+
+@needs_data
+@pytest.mark.parametrize("kind", ["tracr_bidirectional_cases", "tracr_causal_cases"])
+def test_programs_that_tracr_compiles(kind: str) -> None:
+    """The same outputs on its own test inputs, at its vocabularies and lengths."""
+    programs = {
+        "frac_prevs_1": ("frac_prevs", 'frac_prevs("l")'), "frac_prevs_3": ("frac_prevs", 'frac_prevs(")")'),
+        "shift_by_two": ("shift", "shift_by_two"), "detect_pattern_ab": ("detect_pattern", "detect_ab"),
+        "reverse": ("reverse", "reverse"), "length_categorical": ("length", "length_by_attention"),
+        "length_numerical": ("length", "length_by_attention"), "pair_balance": ("pair_balance", "balance"),
+        "shuffle_dyck2": ("shuffle_dyck", "shuffle_dyck2"), "shuffle_dyck3": ("shuffle_dyck", "shuffle_dyck3"),
+        "sort_unique": ("sort", "sort_unique(tokens_int, tokens_int)"),
+        "sort": ("sort", "sort(tokens_int, tokens_int)"),
+        "make_count_less_freq_categorical": ("less_frequent", "less_than_three"),
+        "make_count_less_freq_numerical": ("less_frequent", "less_than_three"),
+        "make_count": ("histogram", 'count(tokens, "a")'),
+        "make_nary_sequencemap": ("length", "indices * indices / tokens_int"),
+        "selector_width": ("histogram", "selector_width(full_s)"),
+    }  # fmt: skip
+    causal = kind == "tracr_causal_cases"
+    for case in CASES[kind]:
+        name = case["name"] if case["name"] in programs else case["name"].rpartition("_")[0]
+        compiled = compile_program(
+            library(*programs[name], causal), case["vocab"], case["max_seq_len"] + 5, causal=causal
+        )
+        for got, expected in zip(compiled(case["input"]), case["expected"], strict=True):
+            same = got == expected or (isinstance(expected, float) and got is not None)
+            assert same, case
+            assert not isinstance(expected, float) or abs(Fraction(got) - Fraction(expected)) < 1e-9, case  # type: ignore[arg-type]
+
+
+def test_where_tracr_is_wrong() -> None:
+    """None in a second aggregate, means of thirds times ten, and lengths far beyond ten."""
+    same = select(indices, tokens)
+    twice = compile_program(aggregate(same, aggregate(same, indices)), [1, 2, 3, 4], 6)
+    assert twice([1, 2, 3, 4]) == [2, 3, None, None]
+    share = 10 * aggregate(select(indices, indices, "<="), indicator(tokens == "x"))
+    expected = [10, 10, Fraction(20, 3), Fraction(15, 2), 6, Fraction(20, 3)]
+    assert compile_program(share, "xy", 8)("xxyxyx") == expected
+    reverse, count = aggregate(select(indices, length - 1 - indices), tokens), compile_program(length, "ab", 256)
+    backwards = compile_program(reverse, "abcd", 256)
+    for size in (8, 10, 24, 100, 255, 256):
+        text = random.Random(size).choices("abcd", k=size)
+        assert backwards(text) == text[::-1]
+        assert count("ab" * (size // 2) + "a" * (size % 2)) == [size] * size
+
+
+def test_a_selector_of_any_shape() -> None:
+    """And of several, or, not; None among keys and queries; the largest; defaults of each kind; and nothing."""
+    later = select(tokens, "b") & ~select(indices, indices, "<=")
+    shifted = aggregate(select(indices, indices - 1), tokens)
+    programs = [
+        selector_width(~(later | select(tokens, tokens))),
+        aggregate(later & select(indices, length - 1), tokens, "-"),
+        selector_width(select(shifted, tokens) | select(tokens, shifted, "!=")),
+        where(shifted == "a", tokens, shifted),
+        aggregate(select(tokens, "c"), indices, -1),
+        lookup({"a": 1, "b": None, "c": 3}, tokens),
+        aggregate(select(1, 1), lookup({"a": 1, "b": 2, "c": None}, tokens)),
+        aggregate(select(1, 2), tokens, "nothing"),
+        length * 0 + 1,
+    ]
+    rng = random.Random(1)
+    inputs = [rng.choices("abc", k=size) for size in (0, 1, 2, 3, 5, 7, 7, 7)]
+    for program in programs:
+        assert compile_program(program, "abc", 7).batch(inputs) == run_batch(program, inputs), program
+    largest = aggregate(select(tokens, 1, ">"), tokens, 0, how="max") - aggregate(select(1, 1), tokens, how="min")
+    numbers = [rng.choices(range(4), k=6) for _ in range(8)]
+    assert compile_program(largest, range(4), 6, causal=True).batch(numbers) == run_batch(largest, numbers, causal=True)
+
+
+@pytest.mark.parametrize(
+    ("build", "alphabet", "size", "told"),
+    [
+        (lambda: tokens + 1, "ab", 4, "It has no value for any input: '+' needs two numbers"),
+        (lambda: select(tokens, 1, "<"), "ab", 4, "'<' needs two numbers or two strings"),
+        (lambda: aggregate(select(1, 1), aggregate(select(tokens, "a"), indices)), "ab", 64, "a mean of 79,382"),
+        (lambda: aggregate(select(1, 1), indices, how="max"), "ab", 4, "exists only in the causal dialect"),
+        (lambda: tokens, "", 4, "An alphabet has one or more tokens"),
+        (lambda: tokens, "ab", 0, "compiled for a length of 1 to 1,024 tokens; got 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compiled_is_refused(build: Callable[[], Any], alphabet: str, size: int, told: str) -> None:
+    """With the reason, and the expression where there is one."""
+    one = build()
+    with pytest.raises(UserError) as raised:
+        compile_program(selector_width(one) if isinstance(one, Selector) else one, alphabet, size)
+    assert told in str(raised.value)
+    if isinstance(raised.value, CompileError):
+        assert str(raised.value) == f"{raised.value.reason} This happens in {raised.value.expression}."
+
+
+def test_an_input_outside_the_contract_is_refused() -> None:
+    """Too long, or with another token."""
+    compiled = compile_program(tokens, "ab", 3)
+    assert compiled("aba") == ["a", "b", "a"]
+    with pytest.raises(UserError, match="for inputs of up to 3 tokens; got 4"):
+        compiled("abab")
+    with pytest.raises(UserError, match='"c" is not in the alphabet that this program is compiled for: "a", "b"'):
+        compiled("abc")
+
+
+def test_every_part_of_a_model_has_a_name() -> None:
+    """Dimensions, heads and hidden units; those of a name do what it says."""
+    compiled = compile_program(library("reverse", "reverse"), "abc", 5)
+    config, names = compiled.model.config, compiled.names
+    assert len(names.dimensions) == config.width
+    assert len(set(names.dimensions)) == config.width
+    assert max(map(len, names.units)) == config.mlp_width
+    assert names.heads == (("length",), ("select(indices, (length - 1) - indices, ==)",))
+    embedding = compiled.model.embed.weight[compiled.vocabulary.tokens["b"]]
+    assert [names.dimensions[place] for place in embedding.nonzero()[:, 0]][:2] == ["one", "norm"]
+    assert any(name.startswith("tokens") for name in names.dimensions)
+
+
+def test_a_saved_program_is_the_same(tmp_path: Path) -> None:
+    """Values of each type survive, and so does the text of the program."""
+    half = where(tokens == "a", aggregate(select(1, 1), indicator(tokens == "a")), aggregate(select(1, 2), indices))
+    for number, program in enumerate((half, tokens == "a", library("addition", "longsum"))):
+        alphabet, given = ("0123456789+", "17+25") if number == 2 else ("abc", "abca")
+        compiled = compile_program(program, alphabet, 5)
+        save(compiled, tmp_path / str(number), lineage_of(compiled, program, "program"))
+        loaded = load(tmp_path / str(number))
+        assert loaded.compiled(given) == compiled(given) == run(program, given)
+        assert loaded.compiled.names == compiled.names
+        session = Session()
+        results = session.text(loaded.text)
+        assert run(results[-1].item, given) == run(program, given)  # type: ignore[union-attr, arg-type]
+        for name, weight in compiled.model.state_dict().items():
+            assert torch.equal(weight, loaded.compiled.model.state_dict()[name])
+
+
+def test_statements_say_all_entries() -> None:
+    """A long table is not cut, as it is in messages."""
+    program = lookup({str(number): Fraction(-number, 3) for number in range(20)}, tokens) + -2
+    session = Session()
+    assert run(session.text(statements(program))[-1].item, "7") == run(program, "7")  # type: ignore[union-attr, arg-type]
+    assert "..." in str(program)
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile, run, and what else opens the folder."""
+    monkeypatch.chdir(tmp_path)
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
+    told = capsys.readouterr()
+    assert "Alphabet: ()" in told.out + told.err
+    assert "2 layers with 1 + 1 heads" in told.out + told.err
+    assert command(["rasp", "run", "dyck1", "--input", "(()"]) == 0
+    assert "[P]*3 (strings)" in capsys.readouterr().out
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
+    assert command(["rasp", "compile", "dyck", "--length", "9", "--name", "dyck1"]) == 2
+    assert command(["generate", "(", "--model", "dyck1"]) == 2
+    assert "attends in both directions" in capsys.readouterr().err
+    with pytest.raises(UserError, match="attends in both directions"):
+        load_model(Path("life/models/dyck1"))
+    assert (
+        command(["rasp", "compile", "induction", "--causal", "--alphabet", "abc", "--out", "there", "--length", "16"])
+        == 0
+    )
+    assert read_json(Path("there/config.json"))["model_type"] == "sayso"
+    assert command(["generate", "abcab", "--model", "there", "--temperature", "0", "--max-tokens", "4", "--raw"]) == 0
+    assert capsys.readouterr().out.endswith("cabc\n")
+    for words, sentence in (
+        (["run", "there"], "needs one input"),
+        (["run", "there", "--input", "x"], "not in the alphabet"),
+        (["run", "there", "--input", "a" * 17], "up to 16 tokens; got 17"),
+        (["run", "no-model", "--input", "a"], "A model must be one of dyck1"),
+        (["compile", "reverse", "--alphabet", "ab", "--tokens", "a"], "either --alphabet or --tokens"),
+        (["compile", "reverse", "--result", "select(1, 1, ==)"], "is a selector"),
+        (["compile", "revers"], "Did you mean 'reverse'"),
+        (["compile", "reverse", "--result", "tokens + 1"], "This happens in"),
+    ):
+        assert command(["rasp", *words]) == 2
+        assert sentence in capsys.readouterr().err
+    (tmp_path / "there/rasp.json").write_text("{}")
+    assert command(["rasp", "run", "there", "--input", "a"]) == 2
+
+
+def test_an_input_without_a_value_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights have some value there, which is not printed."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EvaluationError):
+        run(1 / (tokens - 1), [1])
+    assert command(["rasp", "compile", "length", "--result", "1 / (tokens_int - 1)", "--tokens", "1", "2", "3"]) == 0
+    capsys.readouterr()
+    assert command(["rasp", "run", "out", "--values", "1", "2"]) == 2
+    told = capsys.readouterr()
+    assert "cannot be divided by 0" in told.err
+    assert told.out == ""
