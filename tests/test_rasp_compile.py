@@ -162,6 +162,13 @@ def test_library_programs_are_equal_in_weights(
     assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
 
 
+def test_long_inputs_of_a_program_with_many_sums() -> None:
+    """Thousands of means at one position, of which only those that are 0 differ from the others."""
+    program, rng = library("shuffle_dyck", "shuffle_dyck2"), random.Random(2)
+    inputs = ["(){}" * 16, "({)}" * 16, "(" * 32 + ")" * 32, "(" * 32 + ")" * 31 + "}", rng.choices("(){}", k=64)]
+    assert compile_program(program, "(){}", 64).batch(inputs) == run_batch(program, inputs)
+
+
 def test_no_program_takes_more_layers_than_published() -> None:
     """Layers by RASP's own scheduler; one more head only where a head would have to compute "or"."""
     published = {"length_by_attention": [1], "reverse": [1, 1], "hist_bos": [1], "hist_nobos": [2], "sort_bos": [1, 1],
@@ -220,9 +227,11 @@ def test_where_tracr_is_wrong() -> None:
     assert compile_program(share, "xy", 8)("xxyxyx") == expected
     reverse, count = aggregate(select(indices, length - 1 - indices), tokens), compile_program(length, "ab", 256)
     backwards = compile_program(reverse, "abcd", 256)
+    moved = compile_program(aggregate(select(indices, indices - 1), tokens), "abcd", 256)
     for size in (8, 10, 24, 100, 255, 256):
         text = random.Random(size).choices("abcd", k=size)
         assert backwards(text) == text[::-1]
+        assert moved(text) == [None, *text[:-1]]
         assert count("ab" * (size // 2) + "a" * (size % 2)) == [size] * size
 
 
@@ -232,6 +241,7 @@ def test_a_selector_of_any_shape() -> None:
     shifted = aggregate(select(indices, indices - 1), tokens)
     programs = [
         selector_width(~(later | select(tokens, tokens))),
+        selector_width(~later),
         aggregate(later & select(indices, length - 1), tokens, "-"),
         selector_width(select(shifted, tokens) | select(tokens, shifted, "!=")),
         where(shifted == "a", tokens, shifted),

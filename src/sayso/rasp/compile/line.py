@@ -20,8 +20,8 @@ LONGEST_LINE = 2**20
 """Points on the longest line: beyond, float32 could not hold a third of the gap between two of them."""
 SAMPLE = 2_000
 """Combinations on which most lines that do not fit are found out."""
-MOST_MERGED = 512
-"""Values of a slot up to which those that never disagree are found."""
+MOST_MERGED, MOST_CLASSES = 512, 64
+"""Of a slot with more values, those that never disagree get one number only if there are few classes of them."""
 MOST_SIGNED, MOST_ORDERED = 4, 4
 """Slots up to which all signs and all orders are tried."""
 
@@ -185,8 +185,6 @@ def _digits(node: Node, columns: Mapping[Node, Column], codes: Codes) -> tuple[l
     unique, rows = np.unique(others, return_inverse=True)
     pivot = np.full((len(unique), len(values)), UNDEFINED)
     pivot[rows.reshape(-1), column] = codes
-    if len(values) > MOST_MERGED:
-        return [Fraction(int(place)) for place in np.argsort(order)], 1.0
     classes: list[Codes] = []
     found = [Fraction(0)] * len(values)
     for place in order:  # values that never disagree get one number
@@ -199,6 +197,8 @@ def _digits(node: Node, columns: Mapping[Node, Column], codes: Codes) -> tuple[l
         else:
             found[place] = Fraction(len(classes))
             classes.append(results)
+        if len(values) > MOST_MERGED and len(classes) > MOST_CLASSES:
+            return [Fraction(int(place)) for place in np.argsort(order)], 1.0
     return found, 1.0
 
 

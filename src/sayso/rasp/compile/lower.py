@@ -19,7 +19,7 @@ from sayso.rasp.compile.domain import (
     constant,
     is_constant,
 )
-from sayso.rasp.compile.selection import Selection, Term, condition, conjunction, negated
+from sayso.rasp.compile.selection import Selection, Term, condition, conjunction, inverted
 from sayso.rasp.expression import (
     Aggregate,
     Combined,
@@ -191,7 +191,7 @@ class Lowering:
                     raise
                 except UserError as error:
                     raise CompileError(str(error), one) from error
-                return [term] if positive else negated([term])
+                return [term if positive else inverted(term)]
             case Combined("not", (inner,)):
                 return self._disjoint(inner, not positive)
             case Combined(operation, (left, right)) if (operation == "and") == positive:

@@ -95,21 +95,10 @@ def _over_base(node: Node) -> tuple[Node | None, list[Value]]:
     return node.base, [None if code == UNDEFINED else node.values[code] for code in codes]
 
 
-def negated(terms: Sequence[Term]) -> list[Term]:
-    """Return the disjoint terms of what none of the terms selects."""
-    found = [Term({})]
-    for term in terms:
-        found = conjunction(found, _complement(term))
-    return found
-
-
-def _complement(term: Term) -> list[Term]:
-    """Return not a, then a and not b, then a and b and not c: disjoint."""
-    found, held = [], Term({})
-    for pair, relation in term.conditions.items():
-        found.append(held.joined(Term({pair: ~relation})))
-        held = held.joined(Term({pair: relation}))
-    return found
+def inverted(term: Term) -> Term:
+    """Return the complement of one comparison."""
+    ((pair, relation),) = term.conditions.items()
+    return Term({pair: ~relation})
 
 
 def conjunction(left: Sequence[Term], right: Sequence[Term]) -> list[Term]:
