@@ -30,8 +30,6 @@ from sayso.serve.page_app import make_page_app
 from sayso.serve.remote import Remote
 
 END = b"data: [DONE]\n\n"
-# A client that is refused may leave its socket to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def says(text: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:

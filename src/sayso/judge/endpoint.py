@@ -224,9 +224,10 @@ def _read(reply: HTTPResponse, end: float) -> bytes:
 
 
 def _refusal(error: HTTPError) -> str:
-    """Return what the server said, with a hint for frequent mistakes."""
+    """Return what the server said, with a hint for frequent mistakes; close the reply."""
     try:
-        data = error.read(1 << 16)
+        with error:
+            data = error.read(1 << 16)
     except (OSError, HTTPException):
         data = b""
     try:
