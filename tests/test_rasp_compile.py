@@ -312,6 +312,10 @@ def test_a_saved_program_is_the_same(tmp_path: Path) -> None:
         compiled = compile_program(program, alphabet, 5)
         save(compiled, tmp_path / str(number), lineage_of(compiled, program, "program"))
         loaded = load(tmp_path / str(number))
+        card = (tmp_path / str(number) / "README.md").read_text()
+        assert "Compiled with Sayso from `program`." in card
+        assert "parent: none (computed from the program, not trained)" in card
+        assert "inputs of at most 5 tokens" in card
         assert loaded.compiled(given) == compiled(given) == run(program, given)
         assert loaded.compiled.names == compiled.names
         session = Session()

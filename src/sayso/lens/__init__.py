@@ -29,7 +29,7 @@ from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradie
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.lenses import JacobianLens, TunedLens, jacobian_lens, load_lens, save_lens, tuned_lens
 from sayso.lens.names import activation_names
-from sayso.lens.order import (
+from sayso.lens.positions import (
     Dials,
     OrderEffect,
     learned_positions,

@@ -22,11 +22,11 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         "",
         f"# {name}",
         "",
-        f"A language model of {shape}. {_made(lineage)}",
+        f"{'A RASP program' if _is_compiled(lineage) else 'A language model'} of {shape}. {_made(lineage)}",
         "",
         "## Origin",
         "",
-        f"- parent: {lineage.get('parent') or 'none (trained from random weights)'}",
+        f"- parent: {lineage.get('parent') or f'none ({_origin(lineage)})'}",
         *(f"- data: {item}" for item in lineage.get("data", [])),
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
@@ -35,8 +35,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         "",
         "## Limitations",
         "",
-        "A model of this size has little world knowledge and states falsehoods fluently. Use it to learn and to",
-        "experiment, not for facts or advice. Its training run and scores are in the life's `report.html`.",
+        *_limitations(lineage),
         "",
     ]
     metrics = lineage.get("metrics", {})
@@ -45,7 +44,29 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _is_compiled(lineage: dict[str, Any]) -> bool:
+    return lineage.get("stage") == "compiled"
+
+
+def _origin(lineage: dict[str, Any]) -> str:
+    return "computed from the program, not trained" if _is_compiled(lineage) else "trained from random weights"
+
+
+def _limitations(lineage: dict[str, Any]) -> list[str]:
+    if _is_compiled(lineage):
+        return [
+            f"It computes the program on inputs of at most {lineage['length']} tokens of its alphabet, and nothing else.",
+            "`sayso rasp run` compares what it computes with the interpreter; `rasp.json` names its parts.",
+        ]
+    return [
+        "A model of this size has little world knowledge and states falsehoods fluently. Use it to learn and to",
+        "experiment, not for facts or advice. Its training run and scores are in the life's `report.html`.",
+    ]
+
+
 def _made(lineage: dict[str, Any]) -> str:
+    if _is_compiled(lineage):
+        return f"Compiled with Sayso from `{lineage['program']}`."
     if lineage.get("stage") != "imported":
         return f"Made with Sayso, stage `{lineage.get('stage', 'unknown')}`."
     return f"Imported unchanged; license: {lineage.get('licence', 'see its source')}."

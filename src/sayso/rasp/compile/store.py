@@ -68,13 +68,14 @@ def load(folder: Path) -> Loaded:
     facts = read_object(folder / FACTS, "tokens", "results")
     model, tokenizer = load_weights(folder), load_tokenizer(folder)
     try:
-        assert isinstance(tokenizer, WholeTokenizer)
+        if not isinstance(tokenizer, WholeTokenizer):
+            raise TypeError("its tokenizer is another one")
         tokens = {_value(value): int(index) for value, index in facts["tokens"]}
         results = {int(index): _value(value) for index, value in facts["results"]}
         names = Names(tuple(facts["dimensions"]), tuple(map(tuple, facts["heads"])), tuple(map(tuple, facts["units"])))
         length, causal = int(facts["length"]), bool(facts["causal"])
         text = (folder / PROGRAM).read_text(encoding="utf-8")
-    except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(f"'{folder / FACTS}' is damaged ({error!r}); compile the program again.") from error
     if max([*tokens.values(), *results]) >= model.config.vocab_size or model.config.context <= length:
         raise UserError(f"'{folder / FACTS}' does not belong to the model in its folder; compile the program again.")
