@@ -29,6 +29,9 @@ from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradie
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.lenses import JacobianLens, TunedLens, jacobian_lens, load_lens, save_lens, tuned_lens
 from sayso.lens.names import activation_names
+from sayso.lens.outliers import OutlierFeatures, Rounding, outlier_features, rounding_effect
+from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
+from sayso.lens.paths import path_patch
 from sayso.lens.positions import (
     Dials,
     OrderEffect,
@@ -39,9 +42,6 @@ from sayso.lens.positions import (
     scores_by_distance,
     sinusoidal_positions,
 )
-from sayso.lens.outliers import OutlierFeatures, Rounding, outlier_features, rounding_effect
-from sayso.lens.patching import Places, attribution_patch, patch, rank_correlation
-from sayso.lens.paths import path_patch
 from sayso.lens.probes import LinearProbe, fit_probe
 from sayso.lens.readout import Lens, LogitLens, logit_lens
 from sayso.lens.steering import SteeringVector, steered, steering_vector

@@ -55,7 +55,7 @@ def _origin(lineage: dict[str, Any]) -> str:
 def _limitations(lineage: dict[str, Any]) -> list[str]:
     if _is_compiled(lineage):
         return [
-            f"It computes the program on inputs of at most {lineage['length']} tokens of its alphabet, and nothing else.",
+            f"It computes the program on inputs of at most {lineage['length']} tokens of its alphabet; nothing else.",
             "`sayso rasp run` compares what it computes with the interpreter; `rasp.json` names its parts.",
         ]
     return [
