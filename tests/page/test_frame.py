@@ -61,7 +61,7 @@ def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> 
     told = page.locator(".told")
     expect(told).to_have_text("10: series 1 2 (1.5 to 2.5)")
     plot.click(position={"x": box["width"] * 0.53, "y": 40})
-    page.mouse.move(2, 2)  # from here on the keyboard alone says what is told
+    page.mouse.move(2, 2)  # so that only the keyboard chooses the point
     plot.focus()
     page.keyboard.press("Home")
     expect(told).to_have_text("0: series 1 4, series 2 5")

@@ -172,7 +172,7 @@ def test_a_failure_before_the_reply_is_one_sentence(
 def test_a_reply_that_breaks_off_is_kept_as_far_as_it_came(
     other: Any, store: Store, last: list[Any], says_so: str
 ) -> None:
-    """The text so far is stored as stopped, and the page is told why."""
+    """The text so far is stored with the finish reason `stopped`, and the page gets the error."""
     other.events = [says("Once upon"), says(" a time"), *last]
     with page_over(other.url, store) as client:
         told = events(ask(client, store).text)

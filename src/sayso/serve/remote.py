@@ -172,7 +172,7 @@ class RemoteSpeech:
                 if self._stopped:
                     break
                 loop.call_soon_threadsafe(self._events.put_nowait, chunk)
-        except Exception as error:  # whatever it was, the reader of the reply is told
+        except Exception as error:  # of any kind: it is passed to the reader
             end = error
         with suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(self._events.put_nowait, end)
