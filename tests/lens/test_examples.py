@@ -41,7 +41,7 @@ def test_features_are_computed_from_the_activation(ours: Transformer) -> None:
 
 def test_examples_of_activations_on_disk_are_the_same(ours: Transformer, tmp_path: Path) -> None:
     trace_corpus(ours, ROWS, NAME, tmp_path, batch=4)
-    there, here = top_places(read_corpus(tmp_path, NAME), 20), max_examples(ours, ROWS, NAME, 20)
+    there, here = top_places(read_corpus(tmp_path, NAME), 20), max_examples(ours, ROWS, NAME, 20, batch=4)
     assert torch.equal(there.rows, here.rows)
     assert here.rows.shape == (64, 11)  # no more than there are rows
 

@@ -54,12 +54,13 @@ def test_the_best_of_four_replies_is_chosen_blindly(
     """The set is stored from left to right, and the choice is a pair with each other reply, which is gathered."""
     page = visit(address, viewport={"width": 1280, "height": 750})
     choose_models(page, "tuned", *OTHERS)
-    say(page, "hello")
+    with page.expect_response("**/api/comparisons"):
+        say(page, "hello")
     page.get_by_role("heading", name="Which is better?").wait_for()
     third = page.get_by_role("button", name="The reply 3 is better")
     sync_api.expect(third).to_be_enabled()
     titles = [f"Reply {number}" for number in range(1, 5)]
-    assert page.locator(".side h3").all_inner_texts() == titles
+    sync_api.expect(page.locator(".side h3")).to_have_text(titles)
     assert not any(name in page.locator(".compare").inner_text() for name in ("tuned", *OTHERS))
     boxes = [box.bounding_box() for box in page.locator(".side").all()]
     assert len({box["y"] for box in boxes if box}) == 1
@@ -81,6 +82,7 @@ def test_the_best_of_four_replies_is_chosen_blindly(
     assert choices == list(zip([best.message_id] * 3, others, ["right", "right", "left"], strict=True))
     assert store.branch(1)[-1].id == best.message_id
     assert store.signals([one.message_id for one in found.replies]) == []
+    sync_api.expect(page.locator(".reply .note")).to_contain_text(f"{best.policy}, not ")
     note = page.locator(".reply .note").inner_text()
     assert note.startswith(f"{best.policy}, not ")
     assert all(one.policy in note for one in found.replies)
@@ -94,7 +96,8 @@ def test_no_preference_among_three_is_a_tie_of_one_with_the_others(visit: Open, 
     """What is kept is the current reply, and the conversation goes on from it."""
     page = visit(address)
     choose_models(page, "tuned", *OTHERS[:2])
-    say(page, "hello")
+    with page.expect_response("**/api/comparisons"):
+        say(page, "hello")
     page.get_by_role("button", name="No preference").click()
     page.locator(".compare").wait_for(state="detached")
     [found] = Candidates(store).sets("shown")
@@ -117,7 +120,7 @@ def test_a_conversation_that_goes_on_without_a_choice_keeps_what_it_continues(
     sync_api.expect(page.get_by_label("You said")).to_have_count(2)
     sync_api.expect(page.locator(".compare")).to_have_count(1)  # that of the second message
     branch = store.branch(1)
-    assert page.locator(".reply").first.get_attribute("data-id") == str(branch[1].id)
+    sync_api.expect(page.locator(".reply").first).to_have_attribute("data-id", str(branch[1].id))
     sync_api.expect(page.get_by_role("button", name="The reply 1 is better")).to_be_enabled()
     assert store.ratings() == []
     assert len(Candidates(store).sets("shown")) >= 1
@@ -168,9 +171,10 @@ def test_a_model_that_is_gone_does_not_hide_the_other_replies(visit: Open, addre
         route.abort() if '"sage"' in (route.request.post_data or "") else route.continue_()
 
     page.route("**/api/replies", cut)
-    say(page, "hello")
+    with page.expect_response("**/api/comparisons"):
+        say(page, "hello")
     page.get_by_text("The server cannot be reached.").wait_for()
-    assert page.locator(".side h3").count() == 2
+    sync_api.expect(page.locator(".side h3")).to_have_count(2)
     [found] = Candidates(store).sets("shown")
     assert {one.policy for one in found.replies} == {"tuned", "clerk"}
     page.unroute_all()
