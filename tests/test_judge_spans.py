@@ -2,6 +2,8 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -141,3 +143,14 @@ def test_a_span_needs_a_token_before_it() -> None:
     for text, start in itertools.product(([], [1], [1, 2]), (0, 2)):
         with pytest.raises(AssertionError, match="a token before it"):
             Span(text, start)
+
+
+def test_large_vocabularies_cost_no_precision() -> None:
+    """One likely token and 50,000 unlikely ones: added up one after the other in float32, they are off by 1e-5."""
+    logits = torch.randn(32, 50_000, generator=torch.Generator().manual_seed(0)) * 3
+    logits[:, 7] += 15
+    expected = logits.double().log_softmax(-1)[:, 7]
+    head: Any = SimpleNamespace(config=SimpleNamespace(vocab_size=50_000), head=lambda hidden: hidden.clone())
+    found, best = spans._chosen(head, logits, torch.arange(32), torch.full((32,), 7))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    assert torch.equal(best, logits.argmax(-1) == 7)
