@@ -1,6 +1,6 @@
 """Act: serve the web page over any server with OpenAI's API, with a store of one's own."""
 
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port
 from sayso.judge.endpoint import Endpoint
-from sayso.run.serve import acts_of, check_reach, logged_requests, shown_address
+from sayso.run.serve import acts_of, check_reach, shown_address
 from sayso.serve.listen import listen
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def page(options: Page) -> None:
     endpoint = Endpoint(options.base_url, options.model or "", options.key)
     check_reach(options.host, options.api_key, options.life, options.store)
     from sayso.feedback.store import Store
+    from sayso.serve.log import logged
     from sayso.serve.page_app import make_page_app
     from sayso.serve.remote import Remote
     from sayso.serve.server import run_server
@@ -70,5 +71,5 @@ def page(options: Page) -> None:
         def announce() -> None:
             say(f"The page over {options.base_url} is at {shown_address(listening)}. Press Ctrl-C to stop.")
 
-        with closing(store), logged_requests() if options.log_requests else nullcontext():
+        with closing(store), logged(options.log_requests):
             run_server(load, listening, options.grace, announce)

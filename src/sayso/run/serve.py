@@ -1,11 +1,9 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
-import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -139,21 +137,6 @@ def origins_of(options: Serve) -> frozenset[str]:
     return frozenset(origins)
 
 
-@contextmanager
-def logged_requests() -> Iterator[None]:
-    """Write the server's line for each request, with the time, to standard error."""
-    log, handler = logging.getLogger("sayso.serve.envelope"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    before = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(before)
-
-
 def acts_of(life: Life, store: str | None) -> "Acts":
     """Return the acts that the page of a life may start; their processes get none of the server's own settings.
 
@@ -181,6 +164,7 @@ def _run(
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
     from sayso.serve.follow import Follow, Following
+    from sayso.serve.log import logged
     from sayso.serve.served_models import start_model
     from sayso.serve.server import run_server
 
@@ -228,5 +212,5 @@ def _run(
             "under /v1. Press Ctrl-C to stop."
         )
 
-    with closing(store), logged_requests() if options.log_requests else nullcontext():
+    with closing(store), logged(options.log_requests):
         run_server(load, listening, options.grace, announce)

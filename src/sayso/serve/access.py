@@ -1,10 +1,11 @@
-"""Access control: the key of a request and its role, its host and origin, and the size of its body.
+"""Access control: the key of a request and its role, its host and origin, and the size and the time of its body.
 
 Every path but the page's own files, /health and /ready requires a key, if there is one. Without keys only this
 machine's own host names are served, so that no web page can reach the server through a DNS name of its choice (DNS
 rebinding). Pages of other origins are refused unless their origin is allowed. Pure ASGI: it never buffers a stream.
 """
 
+import asyncio
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ ADMIN = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 PAGE = "/api/"  # the page's own routes, which show all conversations
 PAGE_ADMIN = "/api/admin/"  # those that start acts and move aliases
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+BODY_SECONDS, BODY_RATE = 60.0, 1000
+"""A body may take so many seconds, and one more for each so many bytes that arrived."""
 _HEADER_NAMES = re.compile(r"[\w, -]{0,2000}", re.ASCII)
 
 
@@ -126,12 +129,21 @@ class AccessMiddleware:
         return f"A request body may have at most {self.body_limit} bytes."
 
     def _limited(self, receive: Receive) -> Receive:
-        seen = 0
+        """Return `receive` for a body that is too large or too slow for none of the routes."""
+        seen, complete, begun = 0, False, asyncio.get_running_loop().time()
 
         async def receive_on() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, complete
+            if complete:  # what comes now is that the client leaves, whenever it does
+                return await receive()
+            try:
+                async with asyncio.timeout_at(begun + BODY_SECONDS + seen / BODY_RATE):
+                    message = await receive()
+            except TimeoutError as error:
+                text = f"The body of a request must arrive within {BODY_SECONDS:g} seconds; got {seen} bytes of it."
+                raise HTTPException(408, text, {"connection": "close"}) from error
             seen += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if seen > self.body_limit:
                 raise HTTPException(413, self._limit)
             return message

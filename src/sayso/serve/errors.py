@@ -133,7 +133,7 @@ def add_handlers(app: FastAPI) -> None:
         allowed = (error.headers or {}).get("Allow", "another method")
         messages = {404: f"There is no route {method} {path}.", 405: f"{path} takes {allowed}; got {method}."}
         message = messages.get(error.status_code, str(error.detail))
-        code = "request_too_large" if error.status_code == 413 else None
+        code = {408: "request_timeout", 413: "request_too_large"}.get(error.status_code)
         if message == "There was an error parsing the body":  # FastAPI's, for bytes that are not JSON text
             message, code = "The body must be JSON, in UTF-8 and not nested too deeply.", "invalid_json"
         body = error_body(error.status_code, message, code)

@@ -6,7 +6,6 @@ requests get 503. Replies on the page are stored.
 """
 
 import asyncio
-import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from sayso.serve.envelope import HEADERS, Envelope, request_id, send_json
+from sayso.serve.envelope import Envelope, send_json
 from sayso.serve.errors import error_body
 from sayso.serve.paths import PathAliases
+from sayso.serve.protocol import Protocol
 
 LINGER = 3  # seconds for replies to end after they were cut off
 
@@ -77,21 +76,6 @@ async def _not_yet(scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, 200, {"status": "loading"})
     else:
         await send_json(send, 503, error_body(503, "The model is still loading; try again soon.", "loading"))
-
-
-class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's HTTP, with the same errors as everywhere for bytes that are not HTTP."""
-
-    transport: asyncio.Transport
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that never become a request for the application, and close the connection."""
-        body = json.dumps(error_body(400, msg, "invalid_request")).encode()
-        headers = HEADERS | {"x-request-id": request_id({}), "content-type": "application/json"}
-        headers |= {"content-length": str(len(body)), "connection": "close"}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{lines}\r\n".encode() + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
