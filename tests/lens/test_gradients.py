@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.lens import gradient_x_input, integrated_gradients, linear_map, trace
+from sayso.lens import gradient_x_input, integrated_gradients, linear_map, token_contributions, trace
 from sayso.model import Transformer
 
 from .conftest import OURS, made
@@ -85,6 +85,22 @@ def test_the_products_of_the_linear_map_add_up_to_the_logits(network: Transforme
         parts = found.contributions(TARGET, CONTRAST).sum() + found.bias(TARGET, CONTRAST)
         torch.testing.assert_close(parts, found.logits[TARGET] - found.logits[CONTRAST], rtol=0, atol=1e-10)
         assert (found.constant.abs().max() > 0) == bool(model.config.biases)
+
+
+def test_contributions_of_tokens_are_those_of_the_linear_map(network: Transformer, ids: Tensor) -> None:
+    """For each target, at any position, without the matrices."""
+    model = network.double()
+    for position in (-1, 5):
+        whole = linear_map(model, ids[0], position=position)
+        found = token_contributions(model, ids[0], [TARGET, CONTRAST], position=position)
+        for row, target in enumerate((TARGET, CONTRAST)):
+            torch.testing.assert_close(found.tokens[row], whole.contributions(target), rtol=0, atol=1e-10)
+            torch.testing.assert_close(found.bias[row], whole.bias(target), rtol=0, atol=1e-10)
+    assert all(weight.grad is None for weight in model.parameters())
+    with pytest.raises(UserError, match="from 0 to 49; got 50"):
+        token_contributions(model, ids[0], [1, 50])
+    with pytest.raises(UserError, match="one prediction; got 2 rows"):
+        token_contributions(model, ids, [1])
 
 
 @pytest.mark.parametrize("kind", ["swiglu", "relu2"])

@@ -1,9 +1,14 @@
 """What may come in: the key, hosts and origins, sizes; and what a reply's text may do in the page."""
 
+import json
 import re
+from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 
 import openai
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Route
 
@@ -63,6 +68,41 @@ def test_a_body_without_a_length_has_the_limit_too(replier: Replier, store: Stor
     assert reply.status_code == 413
     assert "1000 bytes" in reply.json()["error"]["message"]
     assert reply.json()["error"]["code"] == "request_too_large"
+
+
+def test_no_page_of_another_site_can_write(app: FastAPI, client: TestClient) -> None:
+    """Every route that changes or generates something refuses what a browser sends for another site (CSRF)."""
+    described = app.openapi()["paths"].items()
+    writing = [(method, path) for path, methods in described for method in methods if method not in ("get", "head")]
+    assert {("post", "/api/ratings"), ("delete", "/api/conversations/{conversation_id}"), ("post", "/v1/messages")} < {
+        *writing
+    }
+    for method, path in writing:
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil.example", "x://["):
+            answer = client.request(method, re.sub(r"\{.*?\}", "1", path), json={}, headers={"origin": origin})
+            assert answer.status_code == 403, (method, path, origin)
+            told = answer.json()["error"]
+            assert "may not use this server" in (told["message"] if isinstance(told, dict) else told), (method, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/../access.py", "/page/%2e%2e/access.py", "/page/..%2faccess.py", "/page/..%5caccess.py",
+        "/page/%252e%252e/access.py", "/page//etc/passwd", "//etc/passwd", "/page/page.js/../../access.py",
+        "/page/page.js%00.html", "/page/", "/page", "/page/.", "/..", "/page/index.html",
+        "/api/models/..", "/api/models/..%2f..%2fetc", "/api/runs/..", "/api/runs/..%2f..",
+    ],
+)  # fmt: skip
+def test_no_path_leads_out_of_the_pages_files(start: Callable[..., str], path: str) -> None:
+    """Sent as it is, without what a client would tidy."""
+    connection = HTTPConnection(start(rows=1).removeprefix("http://"), timeout=30)
+    with closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        told = answer.read()
+    assert answer.status == 404
+    assert json.loads(told)["error"]["type"] == "not_found_error"
 
 
 def test_the_page_runs_no_script_but_its_own(client: TestClient) -> None:

@@ -24,7 +24,7 @@ from sayso.lens.embeddings import (
     word_contexts,
 )
 from sayso.lens.examples import Examples, max_examples, top_places
-from sayso.lens.frozen import LinearMap, linear_map
+from sayso.lens.frozen import LinearMap, TokenContributions, linear_map, token_contributions
 from sayso.lens.gradients import Integrated, gradient_x_input, integrated_gradients
 from sayso.lens.heads import HeadScores, head_scores, repeated_ids, rollout, value_weighted
 from sayso.lens.lenses import JacobianLens, TunedLens, jacobian_lens, load_lens, save_lens, tuned_lens
@@ -73,6 +73,7 @@ __all__ = [
     "SparseAutoencoder",
     "SteeringVector",
     "Step",
+    "TokenContributions",
     "Trace",
     "TunedLens",
     "ablation",
@@ -114,6 +115,7 @@ __all__ = [
     "sinusoidal_positions",
     "steered",
     "steering_vector",
+    "token_contributions",
     "token_vectors",
     "top_places",
     "trace",

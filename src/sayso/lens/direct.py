@@ -64,18 +64,32 @@ def direct_attribution(
     """
     network = with_logits(model)
     rows = rows_of(network, ids)
-    where, last = index_of(position, rows.shape[1]), f"blocks.{network.config.layers - 1}.hook_resid_post"
-    found = trace(network, rows[:, : where + 1], lambda name: name == last or name.endswith(_READ))
-    signs = LogitDifference(target, contrast).signs(len(rows), network.config.vocab_size).to(found[last])
+    where = index_of(position, rows.shape[1])
+    signs = LogitDifference(target, contrast).signs(len(rows), network.config.vocab_size)
+    found = trace(network, rows[:, : where + 1], lambda name: read_by_attribution(network, name))
+    return attributed(network, found, signs)
+
+
+def attributed(network: Transformer, found: Trace, signs: Tensor) -> Attribution:
+    """Return what each part adds to sums of logits, weighted by `signs` [B, V], at the last position of a trace.
+
+    The trace has all names that `read_by_attribution`, of B rows, or of one for all sums.
+    """
+    last = found[f"blocks.{network.config.layers - 1}.hook_resid_post"]
+    signs = signs.to(last)
     with torch.no_grad():
         reader = signs @ matrix(network.unembed)  # [B, C]
-        hidden = network.norm(found[last][:, -1])
-        logit = (network.unembed(hidden) * signs).sum(-1)
+        logit = (network.unembed(network.norm(last[:, -1])) * signs).sum(-1)
         direction, last_bias = _pulled(network.norm, found, "ln_final", reader)
         inputs = {name: (found[name][:, -1] * direction).sum(-1) for name in found if name.endswith("_embed")}
         parts = [_layer(block, found, layer, direction) for layer, block in enumerate(blocks_of(network))]
     heads, neurons, biases = (torch.stack(part, dim=1) for part in zip(*parts, strict=True))
     return Attribution(logit, inputs, heads, neurons, biases, last_bias)
+
+
+def read_by_attribution(network: Transformer, name: str) -> bool:
+    """Whether attribution reads an activation."""
+    return name == f"blocks.{network.config.layers - 1}.hook_resid_post" or name.endswith(_READ)
 
 
 _READ = ("_embed", "attn.hook_z", "mlp.hook_post", "_post.hook_scale", "ln_final.hook_scale")
@@ -86,7 +100,7 @@ def _layer(block: Block, found: Trace, layer: int, direction: Tensor) -> tuple[T
     name, attention = f"blocks.{layer}", block.attention
     reader, bias = _pulled(block.attention_post_norm, found, f"{name}.ln1_post", direction)
     z = found[f"{name}.attn.hook_z"][:, -1]
-    heads = (z * (reader @ matrix(attention.out)).view(z.shape)).sum(-1)
+    heads = (z * (reader @ matrix(attention.out)).unflatten(-1, z.shape[1:])).sum(-1)
     attention_bias = bias + _along(attention.out.bias, reader)
     reader, bias = _pulled(block.mlp_post_norm, found, f"{name}.ln2_post", direction)
     neurons = found[f"{name}.mlp.hook_post"][:, -1] * (reader @ matrix(block.mlp.down))

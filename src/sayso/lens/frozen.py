@@ -7,7 +7,7 @@ approximated: the products add up to the logits. Of an ungated MLP, act(h) / h i
 T time, C width, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -73,10 +73,7 @@ def linear_map(
     position, and as `trace` does.
     """
     network = differentiable(with_logits(model))
-    rows = rows_of(network, ids)
-    if len(rows) > 1:
-        raise UserError(f"A linear map belongs to one prediction; got {len(rows)} rows: pass one.")
-    rows = rows[:, : index_of(position, rows.shape[1]) + 1]
+    rows = _one_row(network, ids, position)
     network = deepcopy(network).to(dtype).requires_grad_(False)
     found = trace(network, rows, lambda name: name == _INPUT or name.endswith(_FROZEN))
     x = found[_INPUT]
@@ -84,6 +81,45 @@ def linear_map(
         matrices = torch.cat([_rows_of_maps(network, found, part) for part in _units(x)])
     constant = _hidden(network, found, torch.zeros_like(x))[0]
     return LinearMap(x[0], matrices.transpose(0, 1).contiguous(), constant, network.unembed.weight.detach())
+
+
+@dataclass(frozen=True)
+class TokenContributions:
+    """What each of T tokens adds to the logits of K tokens; with the biases, it sums to them."""
+
+    tokens: Tensor
+    """Of each token, [K, T]."""
+    bias: Tensor
+    """Of all biases, [K]."""
+
+
+def token_contributions(
+    model: Transformer | Opened, ids: Ids, targets: Sequence[int], *, position: int = -1
+) -> TokenContributions:
+    """Return what `LinearMap.contributions` does for some tokens, by one backward pass, in the model's own precision.
+
+    Raises `UserError` as `linear_map` does, and for an unknown target.
+    """
+    network = differentiable(with_logits(model))
+    rows = _one_row(network, ids, position)
+    head = network.unembed.weight.detach()
+    if bad := [target for target in targets if not 0 <= target < len(head)]:
+        raise UserError(f"A target must be a token from 0 to {len(head) - 1:,}; got {bad[0]}.")
+    found = trace(network, rows, lambda name: name == _INPUT or name.endswith(_FROZEN))
+    readers = head[list(targets)]
+    with torch.no_grad():
+        bias = readers @ _hidden(network, found, torch.zeros_like(found[_INPUT]))[0]
+    with torch.enable_grad():
+        maps = _rows_of_maps(network, found, readers)
+    return TokenContributions(torch.einsum("ktc,tc->kt", maps, found[_INPUT][0]), bias)
+
+
+def _one_row(network: Transformer, ids: Ids, position: int) -> Tensor:
+    """Return the ids [1, T] up to a position. Raises `UserError` for several rows and an unknown position."""
+    rows = rows_of(network, ids)
+    if len(rows) > 1:
+        raise UserError(f"A linear map belongs to one prediction; got {len(rows)} rows: pass one.")
+    return rows[:, : index_of(position, rows.shape[1]) + 1]
 
 
 _INPUT = "blocks.0.hook_resid_pre"
