@@ -97,7 +97,7 @@ def logit_lens(
                 f"targets must be one token for each id; got {tuple(wanted.shape)}, not {tuple(rows.shape)}."
             )
         read = [found[name] if lens is None else lens(name, found[name]) for name in streams]
-        parts = [_measures(logprobs_of(network, x), final, wanted, k) for x in read]
+        parts = [lens_measures(logprobs_of(network, x), final, wanted, k) for x in read]
     top, top_logprobs, *measures = (torch.stack(part) for part in zip(*parts, strict=True))
     entropy, kl, target_logprobs, ranks = measures
     return LogitLens(streams, top, top_logprobs, entropy, kl, wanted, target_logprobs, ranks)
@@ -109,17 +109,18 @@ def logprobs_of(model: Transformer, x: Tensor) -> Tensor:
     return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
+def lens_measures(logprobs: Tensor, final: Tensor, targets: Tensor, k: int) -> Sequence[Tensor]:
+    """Return the fields of a `LogitLens` but the names and targets, for one stream's log-probabilities [..., V]."""
+    top = logprobs.topk(k, dim=-1)
+    of_target = logprobs.gather(-1, targets[..., None])
+    entropy = -(logprobs.exp() * logprobs).sum(-1)
+    kl = (final.exp() * (final - logprobs)).sum(-1)
+    return top.indices, top.values, entropy, kl, of_target[..., 0], (logprobs > of_target).sum(-1)
+
+
 def with_logits(model: Transformer | Opened) -> Transformer:
     """Return the Transformer of a model. Raises `UserError` for a reward model, which has no logits."""
     network = network_of(model)
     if score_head(network) is not None:
         raise UserError("This needs a model that predicts tokens; a reward model has a score instead of logits.")
     return network
-
-
-def _measures(logprobs: Tensor, final: Tensor, targets: Tensor, k: int) -> Sequence[Tensor]:
-    top = logprobs.topk(k, dim=-1)
-    of_target = logprobs.gather(-1, targets[..., None])
-    entropy = -(logprobs.exp() * logprobs).sum(-1)
-    kl = (final.exp() * (final - logprobs)).sum(-1)
-    return top.indices, top.values, entropy, kl, of_target[..., 0], (logprobs > of_target).sum(-1)

@@ -1,0 +1,135 @@
+"""A view of one row of tokens in a model: takes a model, its tokenizer and ids, returns the numbers of each panel.
+
+    view = sayso.xray.View(model, model.ids("The cat sat"))
+    view.panel("head", layer=3, head=2)
+
+Panels are computed when they are asked for, from what `sayso.lens` gives; the names of their values are the
+parameters. T tokens, L layers, N residual streams (the input of the first block and the output of each), H heads,
+D head size, C width, V vocabulary, K candidates.
+"""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError, nearest
+from sayso.lens.direct import read_by_attribution
+from sayso.lens.readout import with_logits
+from sayso.lens.tracing import Ids, Trace, rows_of, trace
+from sayso.model import Transformer
+from sayso.token.tokenizer import Tokenizer
+from sayso.xray.embeddings import embedding_panel, positions_panel
+from sayso.xray.heads import head_panel, heads_panel
+from sayso.xray.neurons import neurons_panel
+from sayso.xray.pack import Panel
+from sayso.xray.predictions import logits_panel, map_panel, tokens_panel, words_panel
+from sayso.xray.what_if import what_if_panel
+from sayso.xray.why import why_panel
+
+
+class Opened(Protocol):
+    """An opened model with its tokenizer, such as `sayso.Model`."""
+
+    @property
+    def module(self) -> Transformer:
+        """The Transformer itself."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+        ...
+
+
+class View:
+    """One row of tokens in a model. `name` is what the page calls the model."""
+
+    def __init__(self, model: Opened, ids: Ids, name: str = "model") -> None:
+        """Raises `UserError` for ids that the model cannot take, for several rows, and for a reward model."""
+        self.network, self.tokenizer, self.name = with_logits(model.module), model.tokenizer, name
+        self.ids = rows_of(self.network, ids)
+        if len(self.ids) > 1:
+            raise UserError(f"An x-ray shows one row of tokens; got {len(self.ids)}.")
+        self._read: tuple[int, Trace] | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.ids.shape[1]
+
+    def panel(self, kind: str, **where: Any) -> Panel:
+        """Return the numbers of a panel. Raises `UserError` for an unknown panel, and for places that do not exist."""
+        if kind not in PANELS:
+            raise UserError(f"A panel must be one of {', '.join(PANELS)}; got '{kind}'.{nearest(kind, PANELS)}")
+        return PANELS[kind](self, **where)
+
+    @cached_property
+    def streams(self) -> Tensor:
+        """The residual streams [N, T, C]."""
+        found = self.trace("blocks.0.hook_resid_pre", "blocks.*.hook_resid_post")
+        return torch.stack([found[name][0] for name in found])
+
+    def trace(self, *names: str) -> Trace:
+        """Return activations of the row."""
+        return trace(self.network, self.ids, names)
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """What the last norm divides by at each position [T, 1]."""
+        return self.trace("ln_final.hook_scale")["ln_final.hook_scale"][0]
+
+    def read(self, position: int) -> Trace:
+        """Return what attribution reads for the prediction after a position."""
+        if self._read is None or self._read[0] != position:
+            wanted = partial(read_by_attribution, self.network)
+            self._read = position, trace(self.network, self.ids[:, : position + 1], wanted)
+        return self._read[1]
+
+    def text(self, token: int) -> str:
+        """Return the text of a token; bytes that are no text appear as U+FFFD."""
+        return self.tokenizer.control.get(token) or self.tokenizer.decode_bytes([token]).decode("utf-8", "replace")
+
+    def words(self, tokens: Tensor) -> dict[int, str]:
+        """Return the text of each of some tokens by id."""
+        return {token: self.text(token) for token in sorted({*tokens.flatten().tolist()})}
+
+    def position(self, position: int) -> int:
+        """Return a position, from 0. Raises `UserError` if the row has no such position."""
+        return _within("position", position, self.length)
+
+    def layer(self, layer: int) -> int:
+        """Return a layer, from 0. Raises `UserError` if the model has no such layer."""
+        return _within("layer", layer, self.network.config.layers)
+
+    def head(self, head: int) -> int:
+        """Return a head, from 0. Raises `UserError` if the model has no such head."""
+        return _within("head", head, self.network.config.heads)
+
+    def token(self, token: int) -> int:
+        """Return a token id. Raises `UserError` if it is not in the vocabulary."""
+        return _within("token", token, self.network.config.vocab_size)
+
+
+def _within(what: str, value: int, count: int) -> int:
+    if not 0 <= value < count:
+        raise UserError(f"A {what} must be from 0 to {count - 1:,} here; got {value}.")
+    return value
+
+
+PANELS: dict[str, Callable[..., Panel]] = {
+    "tokens": tokens_panel,
+    "map": map_panel,
+    "embedding": embedding_panel,
+    "positions": positions_panel,
+    "heads": heads_panel,
+    "head": head_panel,
+    "neurons": neurons_panel,
+    "logits": logits_panel,
+    "words": words_panel,
+    "why": why_panel,
+    "what_if": what_if_panel,
+}
+"""What each panel is computed by."""

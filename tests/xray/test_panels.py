@@ -1,0 +1,307 @@
+"""The numbers of every panel: they add up, and are those that the lens gives."""
+
+import json
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.lens import ablation, direct_attribution, head_scores, linear_map, logit_lens, trace
+from sayso.model import ModelConfig, Transformer
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train
+from sayso.xray import View
+from sayso.xray.pack import Panel
+from sayso.xray.predictions import COLUMNS
+from sayso.xray.view import PANELS
+
+TEXT = "the cat sat on the mat and the dog said hello to the cat. "
+OURS = ModelConfig(
+    vocab_size=300, layers=2, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=48, context=160, qk_norm="head"
+)
+SHAPES = {
+    "ours": OURS,
+    "ngrams": with_fields(OURS, ngrams=(2, 3), ngram_rows=40, shift=2, mlp="relu2"),
+    "gpt2": with_fields(
+        OURS, kv_heads=4, mlp="gelu", positions="learned", norm="layer", qk_norm="none", tie_embeddings=True,
+        biases=("qkv", "out", "mlp"),
+    ),
+    "gemma2": with_fields(OURS, norm_place="both", mlp="geglu", qk_norm="none", attention_cap=2.0, logit_cap=3.0),
+    "olmo2": with_fields(OURS, norm_place="post", qk_norm="whole", positions="none"),
+}  # fmt: skip
+
+
+@dataclass
+class Opened:
+    """A model with its tokenizer."""
+
+    module: Transformer
+    tokenizer: Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train("bpe", [TEXT * 20], 300)
+
+
+@pytest.fixture(params=SHAPES)
+def opened(request: pytest.FixtureRequest, tokenizer: Tokenizer) -> Opened:
+    """A model of each kind, whose weights are all random."""
+    generator = torch.Generator().manual_seed(0)
+    config = with_fields(SHAPES[request.param], vocab_size=tokenizer.vocab_size)
+    model = Transformer(config).initialize(generator)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+    return Opened(model.eval(), tokenizer)
+
+
+@pytest.fixture
+def ids(tokenizer: Tokenizer) -> list[int]:
+    return [0, *tokenizer.encode("the cat sat on the mat")]
+
+
+@pytest.fixture
+def view(opened: Opened, ids: list[int]) -> View:
+    return View(opened, ids, "tuned")
+
+
+def test_surprisal_and_ranks_are_those_of_the_prediction(view: View) -> None:
+    found = view.panel("tokens")
+    logprobs = view.network(view.ids)[0].log_softmax(-1)
+    for position in range(1, view.length):
+        token = view.ids[0, position]
+        bits = -logprobs[position - 1, token].item() / np.log(2)
+        assert found.arrays["surprisal"][position].item() == pytest.approx(bits, rel=1e-4)
+        assert found.arrays["rank"][position] == (logprobs[position - 1] > logprobs[position - 1, token]).sum()
+    assert found.arrays["surprisal"][0].isnan()
+    assert found.arrays["rank"][0] == -1
+    assert "".join(text for _, text in found.meta["tokens"][1:]) == "the cat sat on the mat"
+    assert found.meta["tokens"][0] == [0, "<|bos|>"]
+    assert (found.meta["name"], found.meta["shape"]["layers"]) == ("tuned", 2)
+
+
+def test_the_map_is_the_logit_lens(view: View, opened: Opened) -> None:
+    found, lens = view.panel("map"), logit_lens(opened, view.ids, k=5)
+    assert found.arrays["top"].shape == (3, view.length, 5)
+    assert torch.equal(found.arrays["top"], lens.top[:, 0])
+    torch.testing.assert_close(found.arrays["logprobs"], lens.top_logprobs[:, 0])
+    torch.testing.assert_close(found.arrays["kl"], lens.kl[:, 0] / np.log(2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.arrays["entropy"], lens.entropy[:, 0] / np.log(2))
+    assert {*found.meta["words"]} == {*lens.top.flatten().tolist()}
+
+
+def test_a_long_row_is_read_in_pieces(opened: Opened) -> None:
+    generator = torch.Generator().manual_seed(1)
+    long = View(opened, torch.randint(5, 280, (COLUMNS + 20,), generator=generator))
+    whole = logit_lens(opened, long.ids, k=5)
+    parts = [long.panel("map", first=first).arrays["top"] for first in (0, COLUMNS)]
+    assert torch.equal(torch.cat(parts, dim=1), whole.top[:, 0])
+    assert long.panel("tokens").arrays["surprisal"][1:].isfinite().all()
+
+
+def test_the_pattern_follows_from_queries_and_keys(view: View, opened: Opened) -> None:
+    """By the scale, the cap and the softmax that the panel names: what the page calculates before the reader's eyes."""
+    for layer, head in ((0, 3), (1, 1)):
+        found = view.panel("head", layer=layer, head=head, position=4)
+        q, k, pattern = (found.arrays[name] for name in ("q", "k", "pattern"))
+        scores = q @ k.T * found.meta["scale"]
+        if cap := found.meta["cap"]:
+            scores = cap * torch.tanh(scores / cap)
+        scores.masked_fill_(~torch.ones_like(scores).tril().bool(), float("-inf"))
+        torch.testing.assert_close(scores.softmax(-1), pattern, rtol=1e-4, atol=1e-5)
+        name = f"blocks.{layer}.attn.hook_pattern"
+        torch.testing.assert_close(pattern, trace(opened, view.ids, name)[name][0, head])
+        assert found.meta["kv_head"] == head // (4 // view.network.config.kv_heads)
+
+
+def test_what_a_head_writes_moves_the_logits_as_attribution_says(view: View, opened: Opened) -> None:
+    found = view.panel("head", layer=1, head=2, position=4)
+    for side in ("promotes", "suppresses"):
+        for token, text, value in found.meta[side]:
+            part = direct_attribution(opened, view.ids, token, position=4).heads[0, 1, 2].item()
+            assert value == pytest.approx(part, rel=1e-3, abs=1e-4)
+            assert text == view.text(token)
+    values = [value for _, _, value in found.meta["promotes"]]
+    assert values == sorted(values, reverse=True)
+    assert found.arrays["value_norms"].shape == (view.length,)
+
+
+def test_head_scores_are_those_of_the_lens(view: View, opened: Opened) -> None:
+    found, expected = view.panel("heads"), head_scores(opened, view.ids)
+    assert torch.equal(found.arrays["previous"], expected.previous)
+    assert found.arrays.keys() == set(found.meta["scores"])
+
+
+def test_neurons_are_sorted_by_what_they_add(view: View, opened: Opened) -> None:
+    found = view.panel("neurons", layer=0, position=3, target=20, contrast=30)
+    expected = direct_attribution(opened, view.ids, 20, 30, position=3).neurons[0, 0]
+    torch.testing.assert_close(found.arrays["all"], expected)
+    adds = [abs(one["adds"]) for one in found.meta["neurons"]]
+    assert adds == sorted(adds, reverse=True)
+    first = found.meta["neurons"][0]
+    assert first["neuron"] == expected.abs().argmax()
+    seen = trace(opened, view.ids, ("blocks.0.mlp.hook_pre", "blocks.0.mlp.hook_post"))
+    assert first["post"] == pytest.approx(seen["blocks.0.mlp.hook_post"][0, 3, first["neuron"]].item())
+    for token, _, value in first["promotes"][:2]:
+        whole = direct_attribution(opened, view.ids, token, position=3).neurons[0, 0, first["neuron"]].item()
+        assert value == pytest.approx(whole, rel=1e-3, abs=1e-4)
+
+
+def test_everything_adds_up_to_the_logits(view: View) -> None:
+    """By part of the model and by token, for each candidate; those asked for are among them."""
+    position = 4
+    found = view.panel("why", position=position, tokens=[7, 7])
+    cap = view.network.config.logit_cap
+    logits = view.network(view.ids)[0, position]
+    logits = cap * torch.atanh(logits / cap) if cap else logits
+    candidates = [token for token, _ in found.meta["candidates"]]
+    assert candidates[0] == logits.argmax()
+    assert candidates.count(7) == 1
+    arrays = found.arrays
+    torch.testing.assert_close(arrays["logit"], logits[candidates], rtol=1e-3, atol=1e-3)
+    parts = arrays["inputs"].sum(1) + arrays["layers"].sum((1, 2)) + arrays["last_bias"] + arrays["rest"]
+    torch.testing.assert_close(parts, arrays["logit"], rtol=1e-4, atol=1e-4)
+    assert arrays["inputs"].shape == (len(candidates), len(found.meta["inputs"]))
+    assert found.meta["by_token"]
+    torch.testing.assert_close(arrays["tokens"].sum(1) + arrays["token_bias"], arrays["logit"], rtol=1e-3, atol=1e-3)
+    assert not arrays["tokens"][:, position + 1 :].any()
+    exact = linear_map(view.network, view.ids, position=position).contributions(candidates[0])
+    torch.testing.assert_close(arrays["tokens"][0, : position + 1], exact.float(), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(arrays["probability"], view.network(view.ids)[0, position].softmax(-1)[candidates])
+
+
+def test_logits_and_words_cover_the_whole_vocabulary(view: View) -> None:
+    found = view.panel("logits", position=2)
+    torch.testing.assert_close(found.arrays["logits"], view.network(view.ids)[0, 2])
+    texts = bytes(view.panel("words").arrays["texts"].tolist()).decode().split("\0")
+    assert len(texts) == view.network.config.vocab_size
+    assert texts[view.ids[0, 1]] == view.text(int(view.ids[0, 1]))
+
+
+def test_an_embedding_has_its_nearest_neighbours(view: View) -> None:
+    found = view.panel("embedding", position=2)
+    table = view.network.embed.weight
+    token = int(view.ids[0, 2])
+    cosines = torch.nn.functional.cosine_similarity(table, table[token], dim=-1)
+    cosines[token] = -2
+    assert [one[0] for one in found.meta["near"]] == cosines.topk(10).indices.tolist()
+    assert found.meta["norm"] == pytest.approx(table[token].norm().item())
+    stream = trace(view.network, view.ids, "blocks.0.hook_resid_pre")["blocks.0.hook_resid_pre"][0, 2]
+    assert torch.equal(found.arrays["vector"], stream)
+    assert bool(found.meta["writes"]) == (not view.network.config.tie_embeddings)
+
+
+def test_positions_are_told_as_they_are(view: View) -> None:
+    found = view.panel("positions")
+    config = view.network.config
+    assert found.meta["kinds"] == [config.positions] * 2
+    assert ("wavelengths" in found.arrays) == (config.positions == "rotary")
+
+
+def test_changes_are_those_of_the_python_that_is_shown(view: View, opened: Opened, ids: list[int]) -> None:
+    """Switched off, and taken from another prompt; heads of a layer together."""
+    other = [*ids[:-1], 9]
+    changes: list[dict[str, Any]] = [
+        {"part": "head", "layer": 1, "head": 3},
+        {"part": "head", "layer": 1, "head": 0},
+        {"part": "mlp", "layer": 0, "ids": other},
+    ]
+    found = view.panel("what_if", position=5, changes=changes)
+    expected = ablation(opened, "blocks.1.attn.hook_z", "zero", heads=[0, 3])
+    expected |= ablation(opened, "blocks.0.hook_mlp_out", "resample", reference=other)
+    after = trace(opened, view.ids, "logits", interventions=expected)["logits"][0, 5].softmax(-1)
+    torch.testing.assert_close(found.arrays["after"], after)
+    torch.testing.assert_close(found.arrays["before"], opened.module(view.ids)[0, 5].softmax(-1))
+    scope: dict[str, Any] = {"sayso": __import__("sayso"), "model": opened, "ids": view.ids}
+    *lines, last = found.meta["python"].splitlines()
+    exec("\n".join(lines), scope)
+    torch.testing.assert_close(eval(last, scope), after)
+    assert {*found.arrays["shown"].tolist()} == {*found.meta["words"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "says"),
+    [
+        ("haed", {}, "Did you mean 'head'"),
+        ("head", {"layer": 2, "head": 0, "position": 0}, "A layer must be from 0 to 1 here; got 2."),
+        ("head", {"layer": 0, "head": 4, "position": 0}, "A head must be from 0 to 3 here; got 4."),
+        ("head", {"layer": 0, "head": 0, "position": -1}, "A position must be from 0 to"),
+        ("why", {"position": 0, "tokens": [10**6]}, "A token must be from 0 to"),
+        ("map", {"first": 99}, "A position must be"),
+        ("what_if", {"position": 0, "changes": [{"part": "block"}]}, "one of head, attention, mlp; got 'block'"),
+        (
+            "what_if",
+            {"position": 0, "changes": [{"part": "mlp", "layer": 0, "ids": [1]}]},
+            "as many as this one; got 1",
+        ),
+        (
+            "what_if",
+            {"position": 0, "changes": [{"part": "mlp", "layer": 0}, {"part": "mlp", "layer": 0, "ids": [1]}]},
+            "must be of one kind",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said(tokenizer: Tokenizer, kind: str, where: dict[str, Any], says: str) -> None:
+    model = Transformer(with_fields(OURS, vocab_size=tokenizer.vocab_size)).initialize(torch.Generator().manual_seed(0))
+    view = View(Opened(model.eval(), tokenizer), [0, 5, 6])
+    with pytest.raises(UserError) as error:
+        view.panel(kind, **where)
+    assert says in str(error.value)
+
+
+def test_a_view_is_of_one_row(opened: Opened) -> None:
+    with pytest.raises(UserError, match="one row of tokens; got 2"):
+        View(opened, [[1, 2], [3, 4]])
+    with pytest.raises(UserError, match="at most 160 ids"):
+        View(opened, [1] * 161)
+
+
+def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a packed panel as the page does."""
+    size = int.from_bytes(data[:4], "little")
+    header = json.loads(data[4 : 4 + size])
+    body = data[4 + size :]
+    assert (4 + size) % 8 == 0
+    arrays = {}
+    for name, (kind, shape, at) in header["arrays"].items():
+        count = int(np.prod(shape))
+        arrays[name] = torch.from_numpy(np.frombuffer(body, "<" + kind, count, at).reshape(shape).copy())
+    return header["meta"], arrays
+
+
+def test_a_packed_panel_is_read_back() -> None:
+    """With odd sizes, wide types and empty arrays."""
+    arrays = {
+        "bytes": torch.tensor([1, 2, 3], dtype=torch.uint8),
+        "wide": torch.tensor([[1, -2]]),
+        "double": torch.tensor([0.1, float("nan")], dtype=torch.float64),
+        "none": torch.zeros(0, 4),
+        "strided": torch.arange(6.0).view(2, 3).T,
+    }
+    meta, found = unpacked(Panel({"text": "ü\ufffd", "n": 1.5}, arrays).packed())
+    assert meta == {"text": "ü\ufffd", "n": 1.5}
+    assert found["bytes"].tolist() == [1, 2, 3]
+    assert found["wide"].tolist() == [[1, -2]]
+    assert found["double"][0].item() == pytest.approx(0.1)
+    assert found["double"][1].isnan()
+    assert found["none"].shape == (0, 4)
+    assert found["strided"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+
+
+def test_every_panel_can_be_packed(view: View) -> None:
+    """Without numbers that JSON has not."""
+    where: dict[str, dict[str, Any]] = {
+        "head": {"layer": 0, "head": 0, "position": 1},
+        "neurons": {"layer": 0, "position": 1, "target": 5},
+        "what_if": {"position": 1, "changes": []},
+    }
+    for kind in PANELS:
+        given = where.get(kind, {"position": 1} if kind in ("embedding", "logits", "why") else {})
+        meta, _ = unpacked(view.panel(kind, **given).packed())
+        assert isinstance(meta, dict)
