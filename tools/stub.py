@@ -45,10 +45,10 @@ def _method(command: Command, modules: dict[str, set[str]]) -> str:
     kind: Any = hints["options"]
     types = get_type_hints(kind, include_extras=True)
     lines, keyword = [], False
-    for field in sorted(fields(kind), key=lambda field: field.name != command.place):
+    for field in sorted(fields(kind), key=lambda field: [field.name != name for name in command.places]):
         if field.name == "life":
             continue
-        if field.name != command.place and not keyword:
+        if field.name not in command.places and not keyword:
             lines.append("*")
             keyword = True
         needed = field.default is MISSING and field.default_factory is MISSING

@@ -68,7 +68,7 @@ def ids(tokenizer: Tokenizer) -> list[int]:
 
 @pytest.fixture
 def view(opened: Opened, ids: list[int]) -> View:
-    return View(opened, ids, "tuned")
+    return View(opened.module, opened.tokenizer, ids, "tuned")
 
 
 def test_surprisal_and_ranks_are_those_of_the_prediction(view: View) -> None:
@@ -98,7 +98,7 @@ def test_the_map_is_the_logit_lens(view: View, opened: Opened) -> None:
 
 def test_a_long_row_is_read_in_pieces(opened: Opened) -> None:
     generator = torch.Generator().manual_seed(1)
-    long = View(opened, torch.randint(5, 280, (COLUMNS + 20,), generator=generator))
+    long = View(opened.module, opened.tokenizer, torch.randint(5, 280, (COLUMNS + 20,), generator=generator))
     whole = logit_lens(opened, long.ids, k=5)
     parts = [long.panel("map", first=first).arrays["top"] for first in (0, COLUMNS)]
     assert torch.equal(torch.cat(parts, dim=1), whole.top[:, 0])
@@ -108,7 +108,7 @@ def test_a_long_row_is_read_in_pieces(opened: Opened) -> None:
 def test_the_pattern_follows_from_queries_and_keys(view: View, opened: Opened) -> None:
     """By the scale, the cap and the softmax that the panel names: what the page calculates before the reader's eyes."""
     for layer, head in ((0, 3), (1, 1)):
-        found = view.panel("head", layer=layer, head=head, position=4)
+        found = view.panel("head", layer=layer, head=head)
         q, k, pattern = (found.arrays[name] for name in ("q", "k", "pattern"))
         scores = q @ k.T * found.meta["scale"]
         if cap := found.meta["cap"]:
@@ -117,11 +117,16 @@ def test_the_pattern_follows_from_queries_and_keys(view: View, opened: Opened) -
         torch.testing.assert_close(scores.softmax(-1), pattern, rtol=1e-4, atol=1e-5)
         name = f"blocks.{layer}.attn.hook_pattern"
         torch.testing.assert_close(pattern, trace(opened, view.ids, name)[name][0, head])
+        written = trace(opened, view.ids, ("*.hook_result", "*.hook_pattern"))
+        whole = written[f"blocks.{layer}.attn.hook_result"][
+            0, 0, head
+        ].norm()  # of the first token, which sees itself only
+        assert found.arrays["value_norms"][0].item() == pytest.approx(whole.item(), rel=1e-4)
         assert found.meta["kv_head"] == head // (4 // view.network.config.kv_heads)
 
 
 def test_what_a_head_writes_moves_the_logits_as_attribution_says(view: View, opened: Opened) -> None:
-    found = view.panel("head", layer=1, head=2, position=4)
+    found = view.panel("written", layer=1, head=2, position=4)
     for side in ("promotes", "suppresses"):
         for token, text, value in found.meta[side]:
             part = direct_attribution(opened, view.ids, token, position=4).heads[0, 1, 2].item()
@@ -129,7 +134,6 @@ def test_what_a_head_writes_moves_the_logits_as_attribution_says(view: View, ope
             assert text == view.text(token)
     values = [value for _, _, value in found.meta["promotes"]]
     assert values == sorted(values, reverse=True)
-    assert found.arrays["value_norms"].shape == (view.length,)
 
 
 def test_head_scores_are_those_of_the_lens(view: View, opened: Opened) -> None:
@@ -229,9 +233,9 @@ def test_changes_are_those_of_the_python_that_is_shown(view: View, opened: Opene
     ("kind", "where", "says"),
     [
         ("haed", {}, "Did you mean 'head'"),
-        ("head", {"layer": 2, "head": 0, "position": 0}, "A layer must be from 0 to 1 here; got 2."),
-        ("head", {"layer": 0, "head": 4, "position": 0}, "A head must be from 0 to 3 here; got 4."),
-        ("head", {"layer": 0, "head": 0, "position": -1}, "A position must be from 0 to"),
+        ("head", {"layer": 2, "head": 0}, "A layer must be from 0 to 1 here; got 2."),
+        ("head", {"layer": 0, "head": 4}, "A head must be from 0 to 3 here; got 4."),
+        ("written", {"layer": 0, "head": 0, "position": -1}, "A position must be from 0 to"),
         ("why", {"position": 0, "tokens": [10**6]}, "A token must be from 0 to"),
         ("map", {"first": 99}, "A position must be"),
         ("what_if", {"position": 0, "changes": [{"part": "block"}]}, "one of head, attention, mlp; got 'block'"),
@@ -249,7 +253,7 @@ def test_changes_are_those_of_the_python_that_is_shown(view: View, opened: Opene
 )
 def test_what_is_not_there_is_said(tokenizer: Tokenizer, kind: str, where: dict[str, Any], says: str) -> None:
     model = Transformer(with_fields(OURS, vocab_size=tokenizer.vocab_size)).initialize(torch.Generator().manual_seed(0))
-    view = View(Opened(model.eval(), tokenizer), [0, 5, 6])
+    view = View(model.eval(), tokenizer, [0, 5, 6])
     with pytest.raises(UserError) as error:
         view.panel(kind, **where)
     assert says in str(error.value)
@@ -257,9 +261,9 @@ def test_what_is_not_there_is_said(tokenizer: Tokenizer, kind: str, where: dict[
 
 def test_a_view_is_of_one_row(opened: Opened) -> None:
     with pytest.raises(UserError, match="one row of tokens; got 2"):
-        View(opened, [[1, 2], [3, 4]])
+        View(opened.module, opened.tokenizer, [[1, 2], [3, 4]])
     with pytest.raises(UserError, match="at most 160 ids"):
-        View(opened, [1] * 161)
+        View(opened.module, opened.tokenizer, [1] * 161)
 
 
 def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -297,7 +301,8 @@ def test_a_packed_panel_is_read_back() -> None:
 def test_every_panel_can_be_packed(view: View) -> None:
     """Without numbers that JSON has not."""
     where: dict[str, dict[str, Any]] = {
-        "head": {"layer": 0, "head": 0, "position": 1},
+        "head": {"layer": 0, "head": 0},
+        "written": {"layer": 0, "head": 0, "position": 1},
         "neurons": {"layer": 0, "position": 1, "target": 5},
         "what_if": {"position": 1, "changes": []},
     }

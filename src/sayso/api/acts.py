@@ -78,12 +78,12 @@ class _Method:
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.POSITIONAL_OR_KEYWORD
-                if field.name == self.command.place
+                if field.name in self.command.places
                 else inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty if _is_required(field) else field.default,
                 annotation=hints[field.name],
             )
-            for field in sorted(fields(kind), key=lambda field: field.name != self.command.place)
+            for field in sorted(fields(kind), key=lambda field: [field.name != name for name in self.command.places])
             if field.name != "life"
         ]
         return inspect.Signature(parameters, return_annotation=get_type_hints(act).get("return", Any))
@@ -95,15 +95,14 @@ class _Method:
 
     def _by_name(self, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Return all arguments by name."""
-        place = self.command.place
-        if not positional:
-            return named
-        if place is None or len(positional) > 1:
-            rule = f"only '{place}' may be positional" if place else "none may be positional"
+        places = self.command.places
+        if len(positional) > len(places):
+            rule = f"only {' and '.join(map(repr, places))} may be positional" if places else "none may be positional"
             raise UserError(f"{self.__name__}() takes keyword arguments; {rule}.")
-        if place in named:
-            raise UserError(f"{self.__name__}() got '{place}' twice, by position and by keyword.")
-        return {place: positional[0], **named}
+        given = dict(zip(places, positional, strict=False))
+        if twice := [name for name in given if name in named]:
+            raise UserError(f"{self.__name__}() got '{twice[0]}' twice, by position and by keyword.")
+        return given | named
 
 
 def _is_required(field: Any) -> bool:

@@ -39,7 +39,7 @@ def build_app(words: Sequence[str] = (), **settings: Any) -> cyclopts.App:
             parents[tuple(command.words)] = inner = cyclopts.App(name=name, help=command.help, sort_key=order)
             parents[tuple(group)].command(inner)
             if list(words[: len(command.words)]) == command.words:
-                inner.default(as_command(command.load(), command.place))
+                inner.default(as_command(command.load(), *command.places))
             continue
         if tuple(group) not in parents:
             parents[tuple(group)] = cyclopts.App(name=group[0], help=_GROUPS[group[0]], sort_key=order)
@@ -48,21 +48,22 @@ def build_app(words: Sequence[str] = (), **settings: Any) -> cyclopts.App:
     return app
 
 
-def as_command(act: Act, place: str | None = None) -> Act:
+def as_command(act: Act, *places: str) -> Act:
     """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    The field `place` comes first and may also be positional; all others are keyword-only, those of parent classes last.
+    The fields in `places` come first and may also be positional; all others are keyword-only, those of parent classes
+    last.
     """
     kind: Any = get_type_hints(act)["options"]
     types, parameters, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
     flags = [
         Parameter(
             field.name,
-            Parameter.POSITIONAL_OR_KEYWORD if field.name == place else Parameter.KEYWORD_ONLY,
+            Parameter.POSITIONAL_OR_KEYWORD if field.name in places else Parameter.KEYWORD_ONLY,
             annotation=Annotated[types[field.name], parameters[field.name]],
             default=_default(field),
         )
-        for field in sorted(fields(kind), key=lambda field: (field.name != place, field.name not in own))
+        for field in sorted(fields(kind), key=lambda field: (_rank(field.name, places), field.name not in own))
     ]
     signature = Signature(flags)
 
@@ -73,6 +74,11 @@ def as_command(act: Act, place: str | None = None) -> Act:
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return command
+
+
+def _rank(name: str, places: tuple[str, ...]) -> int:
+    """Return where a field stands among the positional ones; all others come after them."""
+    return places.index(name) if name in places else len(places)
 
 
 @cache
@@ -115,7 +121,7 @@ def __getattr__(key: str) -> Act:
     """Resolve a command's key, such as `tokenizer_train`: import the act's module and return the act as a command."""
     for command in COMMANDS:
         if _key(command) == key:
-            return as_command(command.load(), command.place)
+            return as_command(command.load(), *command.places)
     raise AttributeError(f"module {__name__!r} has no attribute {key!r}")
 
 

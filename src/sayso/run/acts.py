@@ -20,6 +20,8 @@ class Command:
     help: str
     place: str | None = None
     """The option that may also be given by its place, without its flag."""
+    then: str | None = None
+    """Another one, which comes after it."""
     act: str | None = None
     """The act's function where it is not called like the command; "module.function" where the module is not either."""
     trains: bool = False
@@ -29,6 +31,11 @@ class Command:
     def words(self) -> list[str]:
         """The words on the command line."""
         return self.name.split()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The options that may be given by their place, in this order."""
+        return tuple(name for name in (self.place, self.then) if name is not None)
 
     @property
     def method(self) -> str:
@@ -90,6 +97,7 @@ COMMANDS = (
     Command("cycle", "Gather, train, evaluate and promote the next model, once or on a schedule.", trains=True),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
+    Command("xray", "Write a page that shows why a model's next token came.", place="model", then="text"),
     Command("rasp", "Run RASP programs, whose operations are parts of a transformer.", place="file"),
     Command("rasp compile", "Compile a RASP program into a model.", place="file", act="rasp_weights.compile_rasp"),
     Command("rasp run", "Run a compiled RASP program.", place="model", act="rasp_weights.run_rasp"),

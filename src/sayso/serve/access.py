@@ -18,10 +18,10 @@ from sayso.feedback.keys import Role
 from sayso.serve.envelope import headers_of, raw, send_json
 from sayso.serve.errors import error_body, in_format_of
 from sayso.serve.keyring import Admitted, Keyring
-from sayso.serve.page_files import page_files
+from sayso.serve.page_files import page_files, xray_files
 from sayso.serve.problems import clip
 
-PUBLIC = frozenset({*page_files(), "/health", "/ready"})
+PUBLIC = frozenset({*page_files(), *xray_files(), "/health", "/ready"})
 ADMIN = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 PAGE = "/api/"  # the page's own routes, which show all conversations
 PAGE_ADMIN = "/api/admin/"  # those that start acts and move aliases

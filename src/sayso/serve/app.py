@@ -41,6 +41,7 @@ from sayso.serve.scoring import scoring_routes
 from sayso.serve.served_models import ServedModels, start_model
 from sayso.serve.tokens import token_routes
 from sayso.serve.traffic import Traffic
+from sayso.serve.xray_routes import xray_routes
 
 QUEUE = 16
 
@@ -100,7 +101,7 @@ def make_app(
 
     speakers = Speakers(lambda: models.speakers, partial(_ask, models), lambda: models.closing, lambda: models.canary)
     own = page_routes(store, records_of(life, acts), speakers)
-    routers = [*_api_routes(models), reply_routes(replies, models), *own]
+    routers = [*_api_routes(models), reply_routes(replies, models), xray_routes(models, store), *own]
     app = assemble(routers, Gate(keyring, traffic, origins, body_limit), lifespan)
     app.state.models = models
     add_state(app, speakers.closing)

@@ -28,39 +28,60 @@ def heads_panel(view: "View") -> Panel:
     return Panel({"scores": list(SCORES)}, {name: getattr(scores, name) for name in SCORES})
 
 
-def head_panel(view: "View", layer: int, head: int, position: int) -> Panel:
-    """Return how a head of a layer attends, and what it writes at a position.
+def head_panel(view: "View", layer: int, head: int) -> Panel:
+    """Return how a head of a layer attends.
 
     Arrays: pattern [T, T], q and k [T, D] as they are multiplied, value_norms [T]: the length of what the head writes
     for each token at attention 1.
     """
-    layer, head, position = view.layer(layer), view.head(head), view.position(position)
+    layer, head = view.layer(layer), view.head(head)
     config, block = view.network.config, list(blocks_of(view.network))[layer]
     group = head // (config.heads // config.kv_heads)
-    turned = "rot_" if position_kinds(view.network)[layer] == "rotary" else ""
-    names = [f"blocks.{layer}.attn.hook_{part}" for part in (f"{turned}q", f"{turned}k", "v", "pattern", "z")]
-    after = [f"blocks.{layer}.ln1_post.hook_scale"] if config.norm_place in ("post", "both") else []
-    found = view.trace(*names, *after)
-    q, k, v, pattern, z = (found[name][0] for name in names)
+    found = view.attention(layer)
+    q, k = (found[part][0] for part in "qk")
     with torch.no_grad():
-        if not turned:
+        if position_kinds(view.network)[layer] != "rotary":
             q = _normed(block.attention, block.attention.query_norm, q)
             k = _normed(block.attention, block.attention.key_norm, k)
-        out = matrix(block.attention.out).unflatten(1, (config.heads, config.head_size))[:, head]
-        writes = z[None, position, head] @ out.T
-        if after:
-            writes = frozen(block.attention_post_norm, writes, found[after[0]][0, position])
-        meta = {
-            "layer": layer,
-            "head": head,
-            "kv_head": group,
-            "scale": config.head_size**-0.5,
-            "cap": config.attention_cap,
-            "window": config.layer_windows[layer],
-            **extremes(view, pushed(view, position, writes)[0]),
-        }
-        norms = (v[:, group] @ out.T).norm(dim=-1)
-    return Panel(meta, {"pattern": pattern[head].float(), "q": q[:, head], "k": k[:, group], "value_norms": norms})
+        norms = (found["v"][0, :, group] @ _out(view, layer, head).T).norm(dim=-1)
+    meta = {
+        "layer": layer,
+        "head": head,
+        "kv_head": group,
+        "scale": config.head_size**-0.5,
+        "cap": config.attention_cap,
+        "window": config.layer_windows[layer],
+    }
+    pattern = found["pattern"][0, head].float()
+    return Panel(meta, {"pattern": pattern, "q": q[:, head], "k": k[:, group], "value_norms": norms})
+
+
+def written_panel(view: "View", layer: int, head: int, position: int) -> Panel:
+    """Return the tokens that what a head writes at a position promotes and suppresses the most."""
+    layer, head, position = view.layer(layer), view.head(head), view.position(position)
+    found, block = view.attention(layer), list(blocks_of(view.network))[layer]
+    with torch.no_grad():
+        writes = found["z"][0, None, position, head] @ _out(view, layer, head).T
+        if "post_scale" in found:
+            writes = frozen(block.attention_post_norm, writes, found["post_scale"][0, position])
+    return Panel({"layer": layer, "head": head, **extremes(view, pushed(view, position, writes)[0])})
+
+
+def attention_of(view: "View", layer: int) -> dict[str, Tensor]:
+    """Return q, k (as rotated), v, pattern and z of a layer, and the scale of the norm after it, if there is one."""
+    turned = "rot_" if position_kinds(view.network)[layer] == "rotary" else ""
+    names = {part: f"blocks.{layer}.attn.hook_{part}" for part in ("v", "pattern", "z")}
+    names |= {part: f"blocks.{layer}.attn.hook_{turned}{part}" for part in "qk"}
+    if view.network.config.norm_place in ("post", "both"):
+        names["post_scale"] = f"blocks.{layer}.ln1_post.hook_scale"
+    found = view.trace(*names.values())
+    return {part: found[name] for part, name in names.items()}
+
+
+def _out(view: "View", layer: int, head: int) -> Tensor:
+    """Return the columns [C, D] of a layer's output matrix that a head has."""
+    config, block = view.network.config, list(blocks_of(view.network))[layer]
+    return matrix(block.attention.out).unflatten(1, (config.heads, config.head_size))[:, head]
 
 
 def _normed(attention: Attention, norm: nn.Module, x: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ def tokens_panel(view: "View") -> Panel:
         "positions": list(position_kinds(view.network)),
     }
     tokens = [[token, view.text(token)] for token in ids.tolist()]
-    return Panel({"name": view.name, "shape": shape, "tokens": tokens}, {"surprisal": surprisal, "rank": rank})
+    meta = {"name": view.name, "shape": shape, "tokens": tokens, "prompt": view.prompt}
+    return Panel(meta, {"surprisal": surprisal, "rank": rank})
 
 
 def map_panel(view: "View", first: int = 0) -> Panel:

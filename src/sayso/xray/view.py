@@ -1,6 +1,6 @@
 """A view of one row of tokens in a model: takes a model, its tokenizer and ids, returns the numbers of each panel.
 
-    view = sayso.xray.View(model, model.ids("The cat sat"))
+    view = View(model.module, model.tokenizer, model.ids("The cat sat"))
     view.panel("head", layer=3, head=2)
 
 Panels are computed when they are asked for, from what `sayso.lens` gives; the names of their values are the
@@ -10,7 +10,9 @@ D head size, C width, V vocabulary, K candidates.
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Protocol
+from inspect import Parameter, signature
+from itertools import takewhile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from sayso.lens.tracing import Ids, Trace, rows_of, trace
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.xray.embeddings import embedding_panel, positions_panel
-from sayso.xray.heads import head_panel, heads_panel
+from sayso.xray.heads import attention_of, head_panel, heads_panel, written_panel
 from sayso.xray.neurons import neurons_panel
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import logits_panel, map_panel, tokens_panel, words_panel
@@ -30,30 +32,23 @@ from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import why_panel
 
 
-class Opened(Protocol):
-    """An opened model with its tokenizer, such as `sayso.Model`."""
-
-    @property
-    def module(self) -> Transformer:
-        """The Transformer itself."""
-        ...
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Its tokenizer."""
-        ...
-
-
 class View:
     """One row of tokens in a model. `name` is what the page calls the model."""
 
-    def __init__(self, model: Opened, ids: Ids, name: str = "model") -> None:
-        """Raises `UserError` for ids that the model cannot take, for several rows, and for a reward model."""
-        self.network, self.tokenizer, self.name = with_logits(model.module), model.tokenizer, name
+    def __init__(
+        self, network: Transformer, tokenizer: Tokenizer, ids: Ids, name: str = "model", prompt: int | None = None
+    ) -> None:
+        """Take a row of which the first `prompt` tokens were given, and the others generated; None = all were given.
+
+        Raises `UserError` for ids that the model cannot take, for several rows, and for a reward model.
+        """
+        self.network, self.tokenizer, self.name = with_logits(network), tokenizer, name
         self.ids = rows_of(self.network, ids)
         if len(self.ids) > 1:
             raise UserError(f"An x-ray shows one row of tokens; got {len(self.ids)}.")
+        self.prompt = self.length if prompt is None else prompt
         self._read: tuple[int, Trace] | None = None
+        self._attention: tuple[int, dict[str, Tensor]] | None = None
 
     @property
     def length(self) -> int:
@@ -64,6 +59,12 @@ class View:
         """Return the numbers of a panel. Raises `UserError` for an unknown panel, and for places that do not exist."""
         if kind not in PANELS:
             raise UserError(f"A panel must be one of {', '.join(PANELS)}; got '{kind}'.{nearest(kind, PANELS)}")
+        taken = signature(PANELS[kind]).parameters
+        if other := [name for name in where if name not in taken or name == "view"]:
+            raise UserError(f"The panel '{kind}' has no '{other[0]}'; it takes {', '.join([*taken][1:]) or 'nothing'}.")
+        needed = [name for name, one in taken.items() if one.default is Parameter.empty and name != "view"]
+        if missing := [name for name in needed if name not in where]:
+            raise UserError(f"The panel '{kind}' needs '{missing[0]}'.")
         return PANELS[kind](self, **where)
 
     @cached_property
@@ -85,12 +86,26 @@ class View:
         """Return what attribution reads for the prediction after a position."""
         if self._read is None or self._read[0] != position:
             wanted = partial(read_by_attribution, self.network)
-            self._read = position, trace(self.network, self.ids[:, : position + 1], wanted)
+            found = trace(self.network, self.ids[:, : position + 1], wanted)
+            self._read = position, Trace({name: x[:, -1:].clone() for name, x in found.activations.items()}, found.ids)
         return self._read[1]
 
+    def attention(self, layer: int) -> dict[str, Tensor]:
+        """Return the parts of the attention of a layer, as `attention_of` does."""
+        if self._attention is None or self._attention[0] != layer:
+            self._attention = layer, attention_of(self, layer)
+        return self._attention[1]
+
     def text(self, token: int) -> str:
-        """Return the text of a token; bytes that are no text appear as U+FFFD."""
-        return self.tokenizer.control.get(token) or self.tokenizer.decode_bytes([token]).decode("utf-8", "replace")
+        r"""Return the text of a token; bytes that are no text by themselves appear as in `\xe2`."""
+        data = self.tokenizer.decode_bytes([token])
+        return self.tokenizer.control.get(token) or data.decode("utf-8", "backslashreplace")
+
+    def alike(self, text: str) -> list[int]:
+        """Return the ids of another text, after the control tokens that this row begins with."""
+        ids = self.ids[0].tolist()
+        first = list(takewhile(lambda token: token in self.tokenizer.control, ids))
+        return [*first, *self.tokenizer.encode(text)]
 
     def words(self, tokens: Tensor) -> dict[int, str]:
         """Return the text of each of some tokens by id."""
@@ -126,6 +141,7 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "positions": positions_panel,
     "heads": heads_panel,
     "head": head_panel,
+    "written": written_panel,
     "neurons": neurons_panel,
     "logits": logits_panel,
     "words": words_panel,

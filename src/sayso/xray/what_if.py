@@ -26,7 +26,7 @@ def what_if_panel(view: "View", position: int, changes: Sequence[Mapping[str, An
     """Return the likeliest tokens at a position before and after some changes, and the Python that repeats them.
 
     A change is {"part": "head", "attention" or "mlp", "layer": ..., "head": ...}: its output becomes zero at every
-    position, or with "ids" what it is in that other prompt of the same length. Arrays: before and after [V],
+    position, or with "text" or "ids" what it is in that other prompt of the same length. Arrays: before and after [V],
     probabilities; shown: the likeliest of both.
     """
     position = view.position(position)
@@ -35,7 +35,8 @@ def what_if_panel(view: "View", position: int, changes: Sequence[Mapping[str, An
     for change in changes:
         name, head = _place(view, change)
         heads.setdefault(name, []).extend(head)
-        if others.setdefault(name, change.get("ids")) != change.get("ids"):
+        other = view.alike(change["text"]) if "text" in change else change.get("ids")
+        if others.setdefault(name, other) != other:
             raise UserError(f"All changes of '{name}' must be of one kind: switched off, or from one other prompt.")
     interventions: dict[str, Callable[[Tensor], Tensor]] = {}
     lines = ["changes = {}"]

@@ -22,7 +22,7 @@ const state = {
 };
 
 // What a turn can do with the chat.
-const chat = { attempt, rate, speak, speakTo, resend, reveal, ended, speaking: () => state.speaking.size > 0 };
+const chat = { attempt, rate, speak, speakTo, resend, reveal, ended, speaking: () => state.speaking.size > 0, remote: () => Boolean(state.model?.remote) };
 
 /* Display */
 

@@ -55,6 +55,8 @@ export function replyTurn(turn, chat) {
   find(".edit", article).addEventListener("click", () => correct(article, turn, update, chat));
   find(".again", article).addEventListener("click", () => another(article, turn, chat));
   find(".copy", article).addEventListener("click", () => copy(turn.answer, article, chat));
+  find(".xray", article).href = `/xray?message=${turn.id}`;
+  find(".xray", article).hidden = chat.remote();
   find(".note", article).before(...versions(turn, chat));
   draw(turn);
   return article;

@@ -1,0 +1,108 @@
+"""The route of the x-ray: the numbers of a panel, about a text or a stored reply, in the page's binary format."""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from sayso.feedback.generations import Generations
+from sayso.feedback.store import Store
+from sayso.serve.errors import ApiError
+from sayso.serve.served_model import ServedModel
+from sayso.serve.served_models import ServedModels
+from sayso.serve.turns import Body, RowId
+from sayso.xray.view import View
+
+KEPT = 2
+"""Views that are kept, with the streams of their rows."""
+Index = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Change(Body):
+    """A part of the model that is switched off, or taken from another text."""
+
+    part: Literal["head", "attention", "mlp"]
+    layer: Index
+    head: Index | None = None
+    text: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class Where(Body):
+    """Which part of a panel's numbers is wanted."""
+
+    position: Index | None = None
+    layer: Index | None = None
+    head: Index | None = None
+    target: Index | None = None
+    contrast: Index | None = None
+    first: Index | None = None
+    tokens: Annotated[list[Index], Field(max_length=20)] | None = None
+    changes: Annotated[list[Change], Field(max_length=200)] | None = None
+
+
+class XrayBody(Body):
+    """POST /api/xray: a panel, about a text or a stored reply."""
+
+    panel: str
+    where: Where = Where()
+    text: Annotated[str, Field(max_length=100_000)] | None = None
+    """Text that the model reads, after the token that begins a text."""
+    message_id: RowId | None = None
+    """Reply, whose prompt and tokens are read."""
+    model: str | None = None
+
+
+class Views:
+    """The last views, one at a time; a view computes for a whole row what many panels need."""
+
+    def __init__(self) -> None:
+        self._lock, self._kept = Lock(), OrderedDict[tuple[str, tuple[int, ...]], View]()
+
+    def packed(self, served: ServedModel, ids: list[int], prompt: int | None, body: XrayBody) -> bytes:
+        """Return a panel of a row of ids. Raises `UserError` for what is not there."""
+        key = served.fingerprint, tuple(ids)
+        with self._lock:
+            view = self._kept.pop(key, None)
+            if view is None:
+                replier = served.replier
+                view = View(replier.model, replier.tokenizer, ids, served.name, prompt)
+            self._kept[key] = view
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return view.panel(body.panel, **body.where.model_dump(exclude_none=True)).packed()
+
+
+def xray_routes(models: ServedModels, store: Store) -> APIRouter:
+    """Return the route over the served models and a store."""
+    router, views, generations = APIRouter(prefix="/api"), Views(), Generations(store)
+
+    @router.post("/xray", response_class=Response)
+    async def panel(body: XrayBody) -> Response:
+        if (body.text is None) == (body.message_id is None):
+            raise ApiError(400, "An x-ray needs either 'text' or 'message_id'.", "invalid_value", "text")
+        served = models.pick(body.model)
+        if served.adapter(body.model):
+            text = f"'{body.model}' is an adapter; merge it into its model with 'sayso merge' to see its x-ray."
+            raise ApiError(400, text, "invalid_value", "model")
+        data = await run_in_threadpool(_made, served, body)
+        return Response(data, media_type="application/octet-stream")
+
+    def _made(served: ServedModel, body: XrayBody) -> bytes:
+        if body.text is not None:
+            return views.packed(served, served.replier.text_ids(body.text), None, body)
+        assert body.message_id is not None
+        said = store.message(body.message_id)
+        trace = generations.trace(body.message_id)
+        if said.generation is None or trace is None or not trace.completion_ids:
+            raise ApiError(404, "Only a reply whose tokens were stored has an x-ray.", "not_found", "message_id")
+        if said.generation.fingerprint != served.fingerprint:
+            text = (
+                f"This reply was made by '{said.generation.model}' with other weights than those that are served now."
+            )
+            raise ApiError(409, f"{text} Serve that model to see its x-ray.", "other_model", "message_id")
+        return views.packed(served, [*trace.prompt_ids, *trace.completion_ids], len(trace.prompt_ids), body)
+
+    return router

@@ -1,0 +1,36 @@
+// The text as tokens: how surprising each one was, and which one is explained.
+
+import { between, color, digits, fill, make, percent, python, shown, table } from "./dom.js";
+import { select } from "./place.js";
+
+const MOST_BITS = 12;
+
+export const depends = ["p", "y"];
+
+export async function draw(body, state) {
+  const { tokens } = state.facts, { surprisal, rank } = state;
+  const chips = tokens.map(([id, text], i) => {
+    const share = i ? Math.min(1, surprisal[i] / MOST_BITS) : 0;
+    const chip = make("button", {
+      type: "button", class: "token", "aria-pressed": String(i === state.p + 1), title: i ? `${digits(surprisal[i], 1)} bits` : "where the text begins",
+      onclick: () => select(i ? { p: i - 1, y: id, c: null, k: null } : { p: 0, y: null, c: null, k: null }),
+    }, shown(text));
+    chip.style.background = between(color("paper"), color("strong"), 0.75 * share);
+    chip.style.color = share > 0.55 ? color("on-strong") : color("ink");
+    if (i === state.p) chip.classList.add("here");
+    return chip;
+  });
+  chips.push(make("button", { type: "button", class: "token next", "aria-pressed": String(state.p === tokens.length - 1), onclick: () => select({ p: tokens.length - 1, y: null, c: null, k: null }) }, "what comes next?"));
+  const at = state.p + 1;
+  const told = at < tokens.length
+    ? `Token ${at}, "${tokens[at][1]}", has the id ${tokens[at][0]}. The model gave it ${percent(2 ** -surprisal[at])}: a surprise of ${digits(surprisal[at], 1)} bits, and ${rank[at] ? `${rank[at]} tokens were likelier` : "no token was likelier"}.`
+    : `After all ${tokens.length} tokens, the model predicts what comes next.`;
+  fill(body,
+    make("p", { class: "what" }, "The model reads tokens, not words. The darker a token, the less the model expected it. Choose one to see why it came."),
+    make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
+    make("p", { class: "told" }, told),
+    make("details", {}, make("summary", {}, "Table"), table("Tokens", [["Position", true], ["Token", false], ["Id", true], ["Surprise, bits", true], ["Likelier tokens", true]],
+      tokens.map(([id, text], i) => [String(i), shown(text), String(id), i ? digits(surprisal[i]) : "", i ? String(rank[i]) : ""]))),
+    python('ids = model.ids(text)\n-model.logprobs(text) / math.log(2)  # bits of each token'),
+  );
+}

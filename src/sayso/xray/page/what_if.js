@@ -1,0 +1,40 @@
+// What if a part were switched off: the prediction before and after, and the Python that repeats it.
+
+import { fill, make, percent, python, shown, signed, table } from "./dom.js";
+import { load, saved } from "./source.js";
+
+export const depends = ["p", "l", "h"];
+
+export async function draw(body, state) {
+  body.changes ??= [];
+  const { changes } = body, again = () => draw(body, state).catch((error) => { result.textContent = error.message; });
+  const add = (change) => () => { changes.push(change); again(); };
+  const off = (label, change) => make("button", { type: "button", onclick: add(change) }, label);
+  const result = make("div", { role: "status" });
+  const other = make("input", { type: "text", "aria-label": "Another text with as many tokens", placeholder: "another text with as many tokens" });
+  const patch = make("button", { type: "button", onclick: () => { changes.push({ part: "head", layer: state.l, head: state.h, text: other.value }); again(); } }, `Take head ${state.l}.${state.h} from it`);
+  const name = ({ part, layer, head, text }) => `${part === "head" ? `head ${layer}.${head}` : `${part === "mlp" ? "MLP" : part} ${layer}`}${text === undefined ? " off" : ` from "${text}"`}`;
+  fill(body,
+    make("p", { class: "what" }, "Switch a part off, at every position, and see what the model would say without it. What changes was done by that part; what does not had other reasons too."),
+    saved() ? make("p", {}, "A saved page cannot compute what is not in it. The Python below does the same; or open the x-ray on a server.") : make("div", { class: "pickers" },
+      off(`Head ${state.l}.${state.h} off`, { part: "head", layer: state.l, head: state.h }), off(`Attention ${state.l} off`, { part: "attention", layer: state.l }), off(`MLP ${state.l} off`, { part: "mlp", layer: state.l }),
+      other, patch),
+    changes.length ? make("ul", { class: "changes" }, changes.map((change, i) => make("li", {}, name(change), " ", make("button", { type: "button", "aria-label": `Undo ${name(change)}`, onclick: () => { changes.splice(i, 1); again(); } }, "Undo")))) : null,
+    result);
+  if (saved()) {
+    fill(result, python(`changes = sayso.lens.ablation(model, "blocks.${state.l}.attn.hook_z", "zero", heads=[${state.h}])\nlogits = sayso.lens.trace(model, ids, "logits", interventions=changes)["logits"]\nlogits[0, ${state.p}].softmax(-1)`));
+    return;
+  }
+  if (!changes.length) return;
+  try {
+    const { meta, arrays } = await load("what_if", { position: state.p, changes: [...changes] });
+    const rows = Array.from(arrays.shown, (id) => [id, arrays.before[id], arrays.after[id]]).sort((a, b) => Math.max(b[1], b[2]) - Math.max(a[1], a[2])).slice(0, 12);
+    fill(result,
+      table("What comes next", [["Token", false], ["As it is", true], ["With the changes", true], ["Points", true]], rows.map(([id, before, after]) => [shown(meta.words[id]), percent(before), percent(after), signed(100 * (after - before), 1)])),
+      python(meta.python));
+  } catch (error) {
+    changes.pop();
+    await draw(body, state);
+    body.querySelector("[role=status]").textContent = error.message;
+  }
+}

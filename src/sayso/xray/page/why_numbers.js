@@ -1,0 +1,18 @@
+// The parts of a logit difference, and the candidates among which it is taken.
+
+import { load } from "./source.js";
+
+export const wanted = (state) => load("why", { position: state.p, ...(state.extra.length ? { tokens: state.extra } : {}) });
+
+// Return what each part adds to the logit of token y minus that of token c.
+export async function difference(state) {
+  const { meta, arrays } = await wanted(state);
+  const row = (token) => meta.candidates.findIndex(([id]) => id === token);
+  const [y, c] = [row(state.y), row(state.c)];
+  const minus = (values) => {
+    const size = values.length / values.shape[0];
+    return Float32Array.from({ length: size }, (_, i) => values[y * size + i] - values[c * size + i]);
+  };
+  const found = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, minus(values)]));
+  return { ...found, names: meta.inputs };
+}
