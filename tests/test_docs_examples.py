@@ -21,7 +21,10 @@ from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {page.name: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in DOCS.glob("*.md")}
+PAGES = {
+    str(page.relative_to(DOCS)): re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    for page in DOCS.rglob("*.md")
+}
 WITH_CODE = sorted(name for name, blocks in PAGES.items() if blocks)
 
 
@@ -57,6 +60,6 @@ def test_examples_run(page: str, models: Path, served: None, tmp_path: Path, mon
     (tmp_path / "life" / "models").symlink_to(models)
     code = "\n".join(PAGES[page])
     assert "assert" in code
-    script = tmp_path / f"{page}.py"  # functions that are passed in are known by their source
+    script = tmp_path / f"{Path(page).stem}.py"  # functions that are passed in are known by their source
     script.write_text(code)
     exec(compile(code, script, "exec"), {"__name__": "__main__"})

@@ -139,6 +139,8 @@ ROWS = (
     Row("cycle", "", (), finishes=False),  # which takes an alias; a number that is taken is skipped
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
+    Row("xray", "base Hello --out there/x.html", ("there/x.html",)),
+    Row("law fit", "there/runs.csv --out there/law.svg", ("there/law.svg",), finishes=False),  # which takes runs
     Row("rasp", "reverse --input hello", ()),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
     Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program

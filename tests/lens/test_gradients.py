@@ -39,13 +39,13 @@ def test_gradient_x_input_is_the_slope_along_each_embedding(network: Transformer
 def test_integrated_gradients_are_complete(network: Transformer, ids: Tensor) -> None:
     """The scores sum to the change of the logit from the baseline, within the tolerance."""
     model = network.double()
-    found = integrated_gradients(model, ids, TARGET, CONTRAST, tolerance=1e-3)
+    found = integrated_gradients(model, ids, TARGET, CONTRAST, tolerance=1e-2)
     x = trace(model, ids, "hook_embed")["hook_embed"]
     baseline = (model.embed.weight.detach().mean(0) * model.config.embed_scale).expand_as(x)
     change = logit(model, ids, x) - logit(model, ids, baseline)
     torch.testing.assert_close(found.change, change)
     torch.testing.assert_close(found.scores.sum(-1) - change, found.gap)
-    assert (found.gap.abs() <= 1e-3 * change.abs().clamp_min(1)).all(), found.steps
+    assert (found.gap.abs() <= 1e-2 * change.abs().clamp_min(1)).all(), found.steps
 
 
 def test_steps_double_until_the_tolerance_or_the_limit(ours: Transformer, ids: Tensor) -> None:

@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/replies": {"message_id": 1},
     "/api/versions": {"message_id": 1},
     "/api/stop": {"generation": "x"},
+    "/api/xray": {"panel": "tokens", "text": "cat"},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
     "/api/comparisons": {"replies": [2, 3]},

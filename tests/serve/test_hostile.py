@@ -40,6 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/messages": {"conversation_id": 1, "content": "hello"},
     "/api/replies": {"message_id": 1, "max_tokens": 2},
     "/api/stop": {"generation": "x"},
+    "/api/xray": {"panel": "map", "text": "cat", "where": {"first": 0}},
     "/api/ratings": {"kind": "thumb", "message_id": 2, "value": 1},
     "/api/signals": {"kind": "copied", "message_id": 2},
     "/api/comparisons": {"replies": [2, 3]},
