@@ -141,6 +141,7 @@ ROWS = (
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
     Row("xray", "base Hello --out there/x.html", ("there/x.html",)),
     Row("law fit", "there/runs.csv --out there/law.svg", ("there/law.svg",), finishes=False),  # which takes runs
+    Row("law attention", "base Hello --out there/head.svg --python there/head.py", ("there/head.svg", "there/head.py")),
     Row("rasp", "reverse --input hello", ()),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
     Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program

@@ -58,8 +58,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield line, found
     else:
         reader = csv.DictReader(text.splitlines())
-        for row in reader:
-            yield reader.line_num, row
+        for entry in reader:
+            yield reader.line_num, entry
 
 
 def _number(path: Path, line: int, values: Mapping[str, Any], what: str) -> float:

@@ -30,7 +30,8 @@ def bootstrap(runs: Runs, fit: Fit, times: int = TIMES, *, seed: int = 0) -> Int
     """
     if times < 2:
         raise UserError(f"A bootstrap needs at least 2 resamples; got {times}.")
-    rng, rows = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    rows: list[list[float]] = []
     while len(rows) < times:
         drawn = runs[rng.integers(len(runs), size=len(runs))]
         if len({*drawn.parameters.tolist()}) < 2 or len({*drawn.tokens.tolist()}) < 2:

@@ -99,6 +99,13 @@ COMMANDS = (
     Command("report", "Write a report on all stages as one HTML file."),
     Command("xray", "Write a page that shows why a model's next token came.", place="model", then="text"),
     Command("law fit", "Fit a scaling law to training runs.", place="runs"),
+    Command(
+        "law attention",
+        "Rebuild one attention head by hand.",
+        place="model",
+        then="text",
+        act="law_attention.attention",
+    ),
     Command("rasp", "Run RASP programs, whose operations are parts of a transformer.", place="file"),
     Command("rasp compile", "Compile a RASP program into a model.", place="file", act="rasp_weights.compile_rasp"),
     Command("rasp run", "Run a compiled RASP program.", place="model", act="rasp_weights.run_rasp"),

@@ -1,5 +1,7 @@
 """Act: fit a scaling law to training runs, and say what it predicts and how sure it is."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.output import console
 from sayso.base.ranges import Amount, Options, Range, Seed
-from sayso.law.frontier import envelope, isoflop_law, isoflops
+from sayso.law.frontier import PowerLaw, envelope, isoflop_law, isoflops
 from sayso.law.runs_file import read_runs
 from sayso.law.scaling import PARAMETERS, Fit, Runs, fit_law, rising, without_highest
 from sayso.law.uncertainty import Extrapolation, Intervals, bootstrap, extrapolation
@@ -104,15 +106,14 @@ def _show(runs: Runs, fit: Fit, intervals: Intervals | None, ahead: Extrapolatio
 
 def _others(runs: Runs) -> dict[str, float]:
     """Return the exponents of the other approaches, as far as the runs allow."""
+    approaches: dict[str, Callable[[], PowerLaw]] = {
+        "the best runs of each budget": lambda: envelope(runs),
+        "IsoFLOP parabolas": lambda: isoflop_law(isoflops(runs)),
+    }
     found = {}
-    for name, fitted in (
-        ("the best runs of each budget", lambda: envelope(runs)),
-        ("IsoFLOP parabolas", lambda: isoflop_law(isoflops(runs))),
-    ):
-        try:
+    for name, fitted in approaches.items():
+        with suppress(UserError):
             found[name] = fitted().a
-        except UserError:
-            continue
     return found
 
 
