@@ -140,7 +140,9 @@ ROWS = (
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),
     Row("report", "", ("life/report.html", "life/report.json"), ("life/data/text",)),
     Row("xray", "base Hello --out there/x.html", ("there/x.html",)),
-    Row("law fit", "there/runs.csv --out there/law.svg", ("there/law.svg",), finishes=False),  # which takes runs
+    Row(
+        "law fit", "there/runs.csv --out there/law.svg", ("life/runs/law", "there/law.svg"), finishes=False
+    ),  # which takes runs
     Row("law attention", "base Hello --out there/head.svg --python there/head.py", ("there/head.svg", "there/head.py")),
     Row("rasp", "reverse --input hello", ()),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),

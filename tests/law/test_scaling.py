@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import check_grad, minimize_scalar
 
 from sayso.base.errors import UserError
+from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.law.frontier import envelope, isoflop_law, isoflops
 from sayso.law.runs_file import read_runs
@@ -194,19 +195,27 @@ def test_files_that_hold_no_law_are_said(
     assert says in capsys.readouterr().err
 
 
-def test_the_command_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From FLOPs instead of tokens, with any capitals; a law, its intervals, what it predicts, and a drawing."""
     runs, path = grid(0.002), tmp_path / "runs.csv"
     rows = zip(runs.parameters, runs.compute, runs.loss, strict=True)
     path.write_text("Model Size,Training FLOP,Loss\n" + "".join(f"{n},{c},{loss}\n" for n, c, loss in rows))
-    out = tmp_path / "law.svg"
-    assert run(["law", "fit", str(path), "--resamples", "5", "--drop-highest", "2", "--out", str(out)]) == 0
+    out, life = tmp_path / "law.svg", Life(tmp_path / "life")
+    few = ["--resamples", "5", "--drop-highest", "2", "--life", str(life.root)]
+    assert run(["law", "fit", str(path), *few, "--out", str(out)]) == 0
+    record = json.loads((life.run("law") / "law.json").read_text())
+    assert record["runs"] == 70
+    assert record["intervals"]["E"][0] < record["intervals"]["E"][1]
+    assert record["E"] == pytest.approx(LAW.E, abs=0.05)
     told = capsys.readouterr().out
     assert "from 70 runs" in told
     assert "95 % interval" in told
     assert "Compute-optimal N grows as" in told
     assert "Fitted to the 56 runs with the least compute, it predicts the 14 others" in told
     assert out.read_text().startswith("<svg")
+    monkeypatch.chdir(tmp_path)
     assert run(["law", "fit", str(path), "--out", str(out)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert run(["law", "fit", str(path), "--drop-highest", "72"]) == 2

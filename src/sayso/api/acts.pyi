@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sayso.run.acts import Command
+from sayso.run.law import Fitted
+from sayso.run.law_attention import Rebuilt
 from sayso.run.rasp import Ran
 from sayso.run.rasp_weights import Values, Weights
 from sayso.run.results import Trained, Written
+from sayso.run.xray import Written
 from sayso.token.tokenizer import Tokenizer
 
 METHODS: dict[str, Command]
@@ -759,6 +762,43 @@ class Acts:
         self,
     ) -> dict[str, Any]:
         """Write a report on all stages as one HTML file."""
+    def xray(
+        self,
+        model: str | PathLike[str],
+        text: str | PathLike[str],
+        *,
+        out: str | PathLike[str] = ...,
+        replace: bool = ...,
+        chat: bool = ...,
+        tokens: int = ...,
+        device: str | None = ...,
+    ) -> Written:
+        """Write a page that shows why a model's next token came."""
+    def law_fit(
+        self,
+        runs: str | PathLike[str],
+        *,
+        drop_highest: int = ...,
+        delta: float = ...,
+        resamples: int = ...,
+        seed: int = ...,
+        out: str | PathLike[str] | None = ...,
+        replace: bool = ...,
+    ) -> Fitted:
+        """Fit a scaling law to training runs."""
+    def law_attention(
+        self,
+        model: str | PathLike[str],
+        text: str | PathLike[str],
+        *,
+        layer: int = ...,
+        head: int = ...,
+        position: int = ...,
+        out: str | PathLike[str] | None = ...,
+        python: str | PathLike[str] | None = ...,
+        replace: bool = ...,
+    ) -> Rebuilt:
+        """Rebuild one attention head by hand."""
     def rasp(
         self,
         file: str | None = ...,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +10,10 @@ import numpy as np
 from rich.table import Table
 
 from sayso.base.errors import UserError, require
-from sayso.base.files import write_atomic
+from sayso.base.files import write_atomic, write_json
+from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.base.made import new_file
+from sayso.base.made import check_work, new_file, work_in
 from sayso.base.output import console
 from sayso.base.ranges import Amount, Options, Range, Seed
 from sayso.law.frontier import PowerLaw, envelope, isoflop_law, isoflops
@@ -41,6 +42,8 @@ class FitLaw(Options):
     """SVG file to draw the runs, the law and the compute-optimal sizes into."""
     replace: bool = False
     """Overwrite the file if it exists."""
+    life: Path = Path("life")
+    """Folder of the life, whose runs/law/law.json gets the law."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def fit(options: FitLaw) -> Fitted:
     require("scipy", "law")
     if options.out is not None:
         new_file(options.out, "--out", options.replace)
+    folder = Life(options.life).run("law")
+    check_work(folder)
     runs = without_highest(read_runs(options.runs), options.drop_highest)
     for fewer, more in rising(runs, 1e-3)[:3]:
         say(
@@ -70,6 +75,10 @@ def fit(options: FitLaw) -> Fitted:
     except UserError:  # too few runs are left for a fit
         ahead = None
     _show(runs, found, intervals, ahead)
+    work_in(folder)
+    ends = {name: intervals.interval(name) for name in intervals.values} if intervals else {}
+    record = {"runs": len(runs), "objective": found.objective, "intervals": ends, **asdict(found.law)}
+    write_json(folder / "law.json", record)
     if options.out is not None:
         write_atomic(options.out, _drawn(runs, found))
         say(f"Saved {options.out}.")
