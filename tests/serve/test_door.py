@@ -17,7 +17,7 @@ from sayso.reply import Replier
 from sayso.serve.access import PUBLIC
 from sayso.serve.app import make_app
 from sayso.serve.markdown import to_html
-from sayso.serve.page_files import page_files
+from sayso.serve.page_files import page_files, xray_files
 
 HERE = "http://127.0.0.1"
 
@@ -107,7 +107,7 @@ def test_no_path_leads_out_of_the_pages_files(start: Callable[..., str], path: s
 
 def test_the_page_runs_no_script_but_its_own(client: TestClient) -> None:
     """The policy forbids everything that is not this server's; the page names no other place."""
-    for path in page_files():
+    for path in {**page_files(), **xray_files()}:
         reply = client.get(path)
         assert "default-src 'none'; script-src 'self'" in reply.headers["content-security-policy"]
         assert reply.headers["x-content-type-options"] == "nosniff"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.lens import ablation, direct_attribution, head_scores, linear_map, logit_lens, trace
+from sayso.lens import ablation, direct_attribution, head_scores, linear_map, logit_lens, steering_vector, trace
 from sayso.model import ModelConfig, Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
@@ -172,11 +172,10 @@ def test_everything_adds_up_to_the_logits(view: View) -> None:
     parts = arrays["inputs"].sum(1) + arrays["layers"].sum((1, 2)) + arrays["last_bias"] + arrays["rest"]
     torch.testing.assert_close(parts, arrays["logit"], rtol=1e-4, atol=1e-4)
     assert arrays["inputs"].shape == (len(candidates), len(found.meta["inputs"]))
-    assert found.meta["by_token"]
-    torch.testing.assert_close(arrays["tokens"].sum(1) + arrays["token_bias"], arrays["logit"], rtol=1e-3, atol=1e-3)
-    assert not arrays["tokens"][:, position + 1 :].any()
-    exact = linear_map(view.network, view.ids, position=position).contributions(candidates[0])
-    torch.testing.assert_close(arrays["tokens"][0, : position + 1], exact.float(), rtol=1e-2, atol=1e-3)
+    tokens = view.panel("by_token", position=position, tokens=candidates[:2]).arrays
+    torch.testing.assert_close(tokens["tokens"].sum(1) + tokens["bias"], arrays["logit"][:2], rtol=1e-3, atol=1e-3)
+    exact = linear_map(view.network, view.ids, position=position).contributions(candidates[1])
+    torch.testing.assert_close(tokens["tokens"][1], exact.float(), rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(arrays["probability"], view.network(view.ids)[0, position].softmax(-1)[candidates])
 
 
@@ -186,6 +185,16 @@ def test_logits_and_words_cover_the_whole_vocabulary(view: View) -> None:
     texts = bytes(view.panel("words").arrays["texts"].tolist()).decode().split("\0")
     assert len(texts) == view.network.config.vocab_size
     assert texts[view.ids[0, 1]] == view.text(int(view.ids[0, 1]))
+
+
+def test_the_model_writes_on(view: View) -> None:
+    """As the likeliest token after each says."""
+    found = view.panel("continued", count=3)
+    ids = view.ids
+    for token in found.arrays["ids"].tolist():
+        assert view.network(ids)[0, -1].argmax() == token
+        ids = torch.cat((ids, torch.tensor([[token]])), dim=1)
+    assert found.meta["text"] == view.tokenizer.decode(found.arrays["ids"].tolist())
 
 
 def test_an_embedding_has_its_nearest_neighbours(view: View) -> None:
@@ -229,6 +238,24 @@ def test_changes_are_those_of_the_python_that_is_shown(view: View, opened: Opene
     assert {*found.arrays["shown"].tolist()} == {*found.meta["words"]}
 
 
+def test_a_stream_is_steered_between_two_texts(view: View, opened: Opened) -> None:
+    """By the difference of their last streams; once for each stream."""
+    change = {"part": "steer", "layer": 0, "text": "the cat", "against": "the dog", "strength": 2.5}
+    found = view.panel("what_if", position=5, changes=[change])
+    texts = [[0, *opened.tokenizer.encode(text)] for text in ("the cat", "the dog")]
+    vector = steering_vector(opened, texts[:1], texts[1:], "blocks.0.hook_resid_post")
+    after = trace(opened, view.ids, "logits", interventions=vector.intervention(2.5))["logits"][0, 5].softmax(-1)
+    torch.testing.assert_close(found.arrays["after"], after)
+    scope: dict[str, Any] = {"sayso": __import__("sayso"), "model": opened, "ids": view.ids}
+    *lines, last = found.meta["python"].splitlines()
+    exec("\n".join(lines), scope)
+    torch.testing.assert_close(eval(last, scope), after)
+    with pytest.raises(UserError, match="can be steered once"):
+        view.panel("what_if", position=5, changes=[change, change])
+    with pytest.raises(UserError, match="needs two texts"):
+        view.panel("what_if", position=5, changes=[{**change, "against": ""}])
+
+
 @pytest.mark.parametrize(
     ("kind", "where", "says"),
     [
@@ -238,7 +265,7 @@ def test_changes_are_those_of_the_python_that_is_shown(view: View, opened: Opene
         ("written", {"layer": 0, "head": 0, "position": -1}, "A position must be from 0 to"),
         ("why", {"position": 0, "tokens": [10**6]}, "A token must be from 0 to"),
         ("map", {"first": 99}, "A position must be"),
-        ("what_if", {"position": 0, "changes": [{"part": "block"}]}, "one of head, attention, mlp; got 'block'"),
+        ("what_if", {"position": 0, "changes": [{"part": "block"}]}, "one of head, attention, mlp, steer; got 'block'"),
         (
             "what_if",
             {"position": 0, "changes": [{"part": "mlp", "layer": 0, "ids": [1]}]},
@@ -305,6 +332,8 @@ def test_every_panel_can_be_packed(view: View) -> None:
         "written": {"layer": 0, "head": 0, "position": 1},
         "neurons": {"layer": 0, "position": 1, "target": 5},
         "what_if": {"position": 1, "changes": []},
+        "continued": {"count": 2},
+        "by_token": {"position": 1, "tokens": [5, 6]},
     }
     for kind in PANELS:
         given = where.get(kind, {"position": 1} if kind in ("embedding", "logits", "why") else {})

@@ -11,7 +11,6 @@ from sayso.run.law_attention import Rebuilt
 from sayso.run.rasp import Ran
 from sayso.run.rasp_weights import Values, Weights
 from sayso.run.results import Trained, Written
-from sayso.run.xray import Written
 from sayso.token.tokenizer import Tokenizer
 
 METHODS: dict[str, Command]

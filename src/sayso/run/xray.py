@@ -11,6 +11,7 @@ from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options, Range
 from sayso.reply.conversation import Replier
+from sayso.run.results import Written
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
@@ -40,13 +41,6 @@ class Xray(Options):
     """Device: cpu, cuda or mps. Default: the best one available."""
     life: Path = Path("life")
     """Folder of the life."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """The file that was written."""
-
-    file: Path
 
 
 def xray(options: Xray) -> Written:

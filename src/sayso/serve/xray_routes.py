@@ -22,12 +22,14 @@ Index = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Change(Body):
-    """A part of the model that is switched off, or taken from another text."""
+    """A part of the model that is switched off or taken from another text, or a stream that is steered."""
 
-    part: Literal["head", "attention", "mlp"]
+    part: Literal["head", "attention", "mlp", "steer"]
     layer: Index
     head: Index | None = None
     text: Annotated[str, Field(max_length=10_000)] | None = None
+    against: Annotated[str, Field(max_length=10_000)] | None = None
+    strength: Annotated[float, Field(ge=-1000, le=1000)] | None = None
 
 
 class Where(Body):
@@ -40,6 +42,7 @@ class Where(Body):
     contrast: Index | None = None
     first: Index | None = None
     tokens: Annotated[list[Index], Field(max_length=20)] | None = None
+    count: Annotated[int, Field(ge=1, le=200)] | None = None
     changes: Annotated[list[Change], Field(max_length=200)] | None = None
 
 

@@ -10,6 +10,8 @@ import torch
 
 from sayso.lens.positions import position_kinds
 from sayso.lens.readout import lens_measures, logprobs_of
+from sayso.sample.generate import generate
+from sayso.sample.sampling import Sampling
 from sayso.xray.pack import Panel
 
 if TYPE_CHECKING:
@@ -82,6 +84,13 @@ def logits_panel(view: "View", position: int) -> Panel:
         logits = view.network.head(view.network.norm(view.streams[-1, position])).float()
     top = logits.topk(min(60, len(logits))).indices
     return Panel({"position": position, "words": view.words(top)}, {"logits": logits})
+
+
+def continued_panel(view: "View", count: int) -> Panel:
+    """Return the text that the model writes after the row, greedily, in at most `count` tokens; [t] ids."""
+    sampling = Sampling(temperature=0, max_tokens=count)
+    (made,) = generate(view.network, [view.ids[0].tolist()], sampling, view.tokenizer.stop_ids)
+    return Panel({"text": view.tokenizer.decode(made.ids)}, {"ids": torch.tensor(made.ids, dtype=torch.int32)})
 
 
 def words_panel(view: "View") -> Panel:

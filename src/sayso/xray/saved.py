@@ -6,11 +6,13 @@ The page's modules become one script, and each panel a piece of base64, under th
 import base64
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import COLUMNS
@@ -60,6 +62,8 @@ def panels_of(view: View, positions: range) -> Iterator[tuple[str, Panel]]:
             for position in positions:
                 yield made("written", layer=layer, head=head, position=position)
     for position, (target, contrast) in explained.items():
+        with suppress(UserError):  # a quantized model has no numbers by token
+            yield made("by_token", position=position, tokens=[target, contrast])
         for layer in range(config.layers):
             yield made("neurons", layer=layer, position=position, target=target, contrast=contrast)
 
@@ -74,7 +78,8 @@ def _explained(view: View, why: Panel, position: int) -> tuple[int, int]:
 
 def key_of(kind: str, where: dict[str, Any]) -> str:
     """Return the key of a panel, as the page makes it."""
-    return f"{kind}?" + "&".join(f"{name}={where[name]}" for name in sorted(where))
+    values = {name: ",".join(map(str, one)) if isinstance(one, list) else one for name, one in where.items()}
+    return f"{kind}?" + "&".join(f"{name}={values[name]}" for name in sorted(values))
 
 
 def _script(key: str, panel: Panel) -> str:

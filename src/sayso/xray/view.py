@@ -27,9 +27,9 @@ from sayso.xray.embeddings import embedding_panel, positions_panel
 from sayso.xray.heads import attention_of, head_panel, heads_panel, written_panel
 from sayso.xray.neurons import neurons_panel
 from sayso.xray.pack import Panel
-from sayso.xray.predictions import logits_panel, map_panel, tokens_panel, words_panel
+from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tokens_panel, words_panel
 from sayso.xray.what_if import what_if_panel
-from sayso.xray.why import why_panel
+from sayso.xray.why import by_token_panel, why_panel
 
 
 class View:
@@ -145,7 +145,9 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "neurons": neurons_panel,
     "logits": logits_panel,
     "words": words_panel,
+    "continued": continued_panel,
     "why": why_panel,
+    "by_token": by_token_panel,
     "what_if": what_if_panel,
 }
 """What each panel is computed by."""

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from sayso.base.errors import UserError
 from sayso.lens.direct import attributed
 from sayso.lens.frozen import token_contributions
 from sayso.xray.pack import Panel
@@ -21,12 +19,11 @@ CANDIDATES = 12
 
 
 def why_panel(view: "View", position: int, tokens: Sequence[int] = ()) -> Panel:
-    """Return what everything adds to the logits of the likeliest next tokens after a position, and of some others.
+    """Return what each part adds to the logits of the likeliest next tokens after a position, and of some others.
 
     Arrays, one row for each of K candidates: logit and probability [K]; inputs [K, I], of the parts named in
     meta["inputs"]; heads [K, L, H]; layers [K, L, 2], attention and MLP, biases included; last_bias and rest [K]. The
-    logit is the sum of inputs, layers, last_bias and rest. tokens [K, T] and token_bias [K] add up to it, too; they are
-    left out for a model whose weights are not in floating point.
+    logit is the sum of inputs, layers, last_bias and rest.
     """
     position = view.position(position)
     network = view.network
@@ -46,22 +43,16 @@ def why_panel(view: "View", position: int, tokens: Sequence[int] = ()) -> Panel:
         "last_bias": found.last_bias,
         "rest": found.rest,
     }
-    arrays |= _tokens(view, position, candidates)
-    meta = {
-        "position": position,
-        "candidates": [[token, view.text(token)] for token in candidates],
-        "inputs": [*found.inputs],
-        "by_token": "tokens" in arrays,
-    }
-    return Panel(meta, arrays)
+    named = [[token, view.text(token)] for token in candidates]
+    return Panel({"position": position, "candidates": named, "inputs": [*found.inputs]}, arrays)
 
 
-def _tokens(view: "View", position: int, candidates: list[int]) -> dict[str, Tensor]:
-    """Return what each token of the row adds, by the exact linear map; nothing for a quantized model."""
-    try:
-        found = token_contributions(view.network, view.ids, candidates, position=position)
-    except UserError:
-        return {}
-    padded = torch.zeros(len(candidates), view.length)
-    padded[:, : position + 1] = found.tokens.cpu()
-    return {"tokens": padded, "token_bias": found.bias}
+def by_token_panel(view: "View", position: int, tokens: Sequence[int]) -> Panel:
+    """Return what each token of the row adds to the logits of some tokens after a position, by the exact linear map.
+
+    Arrays, one row for each: tokens [K, position + 1] and bias [K], which add up to the logit. Raises `UserError` for a
+    model whose weights are not in floating point.
+    """
+    position = view.position(position)
+    found = token_contributions(view.network, view.ids, [view.token(token) for token in tokens], position=position)
+    return Panel({"position": position}, {"tokens": found.tokens, "bias": found.bias})

@@ -34,6 +34,8 @@ async function settled() {
   const next = row[p + 1]?.[0] ?? null, y = given.y ?? next;
   const asked = [y, given.c].filter((id) => id !== null);
   const found = { facts: meta, surprisal: arrays.surprisal, rank: arrays.rank, p, l, h, k: given.k, extra: saved() ? [] : asked };
+  const body = document.querySelector("#tokens .body");
+  if (!body.hasChildNodes()) await tokens.draw(body, found); // the first panel waits for nothing else
   const { meta: { candidates } } = await wanted(found);
   const known = new Map(candidates), likely = candidates.map(([id]) => id);
   found.y = known.has(y) ? y : likely[0];

@@ -2,10 +2,37 @@
 
 import { between, color, digits, fill, make, percent, python, shown, table } from "./dom.js";
 import { select } from "./place.js";
+import { load, saved } from "./source.js";
 
 const MOST_BITS = 12;
 
 export const depends = ["p", "y"];
+const PAUSE = 1200, WRITTEN = 20; // milliseconds of a picture of the film, and tokens that are written at once
+
+let film = null;
+
+// Go through the positions one by one; every panel follows.
+function play(state) {
+  if (film) {
+    clearInterval(film);
+    film = null;
+    return;
+  }
+  const { length } = state.facts.tokens;
+  let p = state.p + 1 < length ? state.p : Math.min(state.facts.prompt, length) - 1;
+  film = setInterval(() => {
+    p += 1;
+    select({ p, y: null, c: null, k: null });
+    if (p >= length - 1) play(state);
+  }, PAUSE);
+}
+
+// Let the model write on, and show all of it.
+async function write() {
+  const { meta } = await load("continued", { count: WRITTEN }), asked = new URLSearchParams(location.search);
+  asked.set("text", (asked.get("text") ?? "") + meta.text);
+  location.assign(`?${asked}`);
+}
 
 export async function draw(body, state) {
   const { tokens } = state.facts, { surprisal, rank } = state;
@@ -28,6 +55,9 @@ export async function draw(body, state) {
   fill(body,
     make("p", { class: "what" }, "The model reads tokens, not words. The darker a token, the less the model expected it. Choose one to see why it came."),
     make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
+    make("div", { class: "pickers" },
+      make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: () => play(state) }, film ? "Stop" : "Play"),
+      saved() || !new URLSearchParams(location.search).has("text") ? null : make("button", { type: "button", onclick: write }, `Let it write ${WRITTEN} tokens`)),
     make("p", { class: "told" }, told),
     make("details", {}, make("summary", {}, "Table"), table("Tokens", [["Position", true], ["Token", false], ["Id", true], ["Surprise, bits", true], ["Likelier tokens", true]],
       tokens.map(([id, text], i) => [String(i), shown(text), String(id), i ? digits(surprisal[i]) : "", i ? String(rank[i]) : ""]))),

@@ -2,7 +2,7 @@
 
 import { digits, make, percent, shown, signed } from "./dom.js";
 import { load } from "./source.js";
-import { difference, wanted } from "./why_numbers.js";
+import { byToken, difference, wanted } from "./why_numbers.js";
 
 const quoted = (text) => `"${shown(text)}"`;
 
@@ -71,9 +71,9 @@ const STOPS = [
     return `At temperature 0, ${quoted(meta.candidates[0][1])} is taken, always. Move the slider: the higher the temperature, the more often a less likely token is drawn.`;
   }],
   ["why", async (state) => {
-    const { logit, tokens } = await difference(state);
-    if (!tokens) return `Everything adds up: the parts of the model sum to ${signed(logit[0])}.`;
-    const at = tokens.reduce((best, value, i) => (Math.abs(value) > Math.abs(tokens[best]) ? i : best), 0);
+    const { logit } = await difference(state), found = await byToken(state).catch(() => null);
+    if (!found) return `Everything adds up: the parts of the model sum to ${signed(logit[0])}.`;
+    const { tokens } = found, at = tokens.reduce((best, value, i) => (Math.abs(value) > Math.abs(tokens[best]) ? i : best), 0);
     return `Why ${state.question}? All parts add up to ${signed(logit[0])}. Of the tokens of the text, ${quoted(state.facts.tokens[at][1])} at position ${at} speaks loudest: ${signed(tokens[at])}.`;
   }],
   ["what-if", async ({ l, h }) => `Is head ${l}.${h} really needed? Switch it off, and see. That is an experiment, and better evidence than any sum.`],

@@ -13,12 +13,15 @@ export async function draw(body, state) {
   const result = make("div", { role: "status" });
   const other = make("input", { type: "text", "aria-label": "Another text with as many tokens", placeholder: "another text with as many tokens" });
   const patch = make("button", { type: "button", onclick: () => { changes.push({ part: "head", layer: state.l, head: state.h, text: other.value }); again(); } }, `Take head ${state.l}.${state.h} from it`);
-  const name = ({ part, layer, head, text }) => `${part === "head" ? `head ${layer}.${head}` : `${part === "mlp" ? "MLP" : part} ${layer}`}${text === undefined ? " off" : ` from "${text}"`}`;
+  const [more, less, strength] = [["more of this", "text"], ["than of this", "text"], ["strength", "number"]].map(([label, type]) => make("input", { type, step: "any", "aria-label": label, placeholder: label }));
+  strength.value = "4";
+  const steer = make("button", { type: "button", onclick: () => { changes.push({ part: "steer", layer: state.l, text: more.value, against: less.value, strength: Number(strength.value) }); again(); } }, `Steer after layer ${state.l}`);
+  const name = ({ part, layer, head, text, against, strength: times }) => part === "steer" ? `${times} × ("${text}" - "${against}") after layer ${layer}` : `${part === "head" ? `head ${layer}.${head}` : `${part === "mlp" ? "MLP" : part} ${layer}`}${text === undefined ? " off" : ` from "${text}"`}`;
   fill(body,
     make("p", { class: "what" }, "Switch a part off, at every position, and see what the model would say without it. What changes was done by that part; what does not had other reasons too."),
     saved() ? make("p", {}, "A saved page cannot compute what is not in it. The Python below does the same; or open the x-ray on a server.") : make("div", { class: "pickers" },
       off(`Head ${state.l}.${state.h} off`, { part: "head", layer: state.l, head: state.h }), off(`Attention ${state.l} off`, { part: "attention", layer: state.l }), off(`MLP ${state.l} off`, { part: "mlp", layer: state.l }),
-      other, patch),
+      other, patch, more, less, strength, steer),
     changes.length ? make("ul", { class: "changes" }, changes.map((change, i) => make("li", {}, name(change), " ", make("button", { type: "button", "aria-label": `Undo ${name(change)}`, onclick: () => { changes.splice(i, 1); again(); } }, "Undo")))) : null,
     result);
   if (saved()) {

@@ -2,7 +2,7 @@
 
 import { between, color, digits, fill, make, percent, python, shown, signed, table } from "./dom.js";
 import { select } from "./place.js";
-import { difference, wanted } from "./why_numbers.js";
+import { byToken, difference, wanted } from "./why_numbers.js";
 
 export const depends = ["p", "y", "c"];
 const BARS = 12;
@@ -21,6 +21,7 @@ export async function draw(body, state) {
   const others = named.filter((one) => !largest.includes(one)).reduce((sum, [, value]) => sum + value, 0);
   if (named.length > kept.length) kept.push([`${named.length - kept.length} other parts`, others]);
   const whole = parts.logit[0];
+  const tokens = make("div", { "aria-busy": "true" }, make("p", { class: "quiet" }, "Computing what each token of the text adds …"));
   const ratio = Math.exp(Math.abs(whole));
   fill(body,
     make("p", { class: "what" }, "The logit of a token is a sum of what every part of the model wrote. The difference of two logits says how many times likelier one token is than the other."),
@@ -28,9 +29,10 @@ export async function draw(body, state) {
     make("p", { class: "told" }, `The difference is ${signed(whole)}: "${shown(state.word(state.y))}" is ${ratio > 1e4 ? "more than 10,000" : digits(ratio, ratio < 10 ? 2 : 0)} times ${whole >= 0 ? "likelier" : "less likely"} than "${shown(state.word(state.c))}".`),
     waterfall(kept, whole),
     make("details", {}, make("summary", {}, "All parts"), table("Every part, in the order of the model", [["Part", false], ["Adds", true]], [...named.map(([name, value]) => [name, signed(value, 4)]), ["sum", signed(named.reduce((sum, [, value]) => sum + value, 0), 4)]])),
-    meta.by_token ? byToken(parts, state, whole) : make("p", { class: "quiet" }, "What each token adds needs weights in floating point; this model is quantized."),
+    tokens,
     python(`found = sayso.lens.direct_attribution(model, ids, ${state.y}, ${state.c}, position=${state.p})\nfound.total - found.logit  # nearly 0\nby_token = sayso.lens.token_contributions(model, ids, [${state.y}, ${state.c}], position=${state.p})\nby_token.tokens[0] - by_token.tokens[1]`),
   );
+  byToken(state).then((found) => fill(tokens, ...shares(found, state, whole)), (error) => { tokens.textContent = error.message; }).finally(() => tokens.removeAttribute("aria-busy"));
 }
 
 // Bars that begin where the one above ended; the last one is the sum.
@@ -49,15 +51,15 @@ function waterfall(parts, whole) {
 }
 
 // The tokens of the text, colored by what each adds.
-function byToken(parts, state, whole) {
-  const values = parts.tokens.subarray(0, state.p + 1), most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+function shares({ tokens: values, bias }, state, whole) {
+  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   const chips = Array.from(values, (value, i) => {
     const chip = make("span", { class: "token", title: signed(value, 3) }, shown(state.facts.tokens[i][1]));
     chip.style.background = between(color("paper"), color(value >= 0 ? "more" : "less"), 0.6 * Math.abs(value) / most);
     return chip;
   });
-  return make("div", {}, make("h3", {}, "By token of the text"),
-    make("p", { class: "quiet" }, `With attention and gates as they were, the prediction is linear in what each token put in: these numbers and the biases, ${signed(parts.token_bias[0])}, add up to ${signed(whole)}.`),
+  return [make("h3", {}, "By token of the text"),
+    make("p", { class: "quiet" }, `With attention and gates as they were, the prediction is linear in what each token put in: these numbers and the biases, ${signed(bias)}, add up to ${signed(whole)}.`),
     make("div", { class: "chips" }, chips),
-    make("details", {}, make("summary", {}, "Table"), table("What each token adds", [["Position", true], ["Token", false], ["Adds", true]], Array.from(values, (value, i) => [String(i), shown(state.facts.tokens[i][1]), signed(value, 3)]))));
+    make("details", {}, make("summary", {}, "Table"), table("What each token adds", [["Position", true], ["Token", false], ["Adds", true]], Array.from(values, (value, i) => [String(i), shown(state.facts.tokens[i][1]), signed(value, 3)])))];
 }

@@ -4,6 +4,12 @@ import { load } from "./source.js";
 
 export const wanted = (state) => load("why", { position: state.p, ...(state.extra.length ? { tokens: state.extra } : {}) });
 
+// Return what each token of the text adds to the logit of token y minus that of token c, and what the biases do.
+export async function byToken(state) {
+  const { arrays } = await load("by_token", { position: state.p, tokens: [state.y, state.c] }), size = state.p + 1;
+  return { tokens: Float32Array.from({ length: size }, (_, i) => arrays.tokens[i] - arrays.tokens[size + i]), bias: arrays.bias[0] - arrays.bias[1] };
+}
+
 // Return what each part adds to the logit of token y minus that of token c.
 export async function difference(state) {
   const { meta, arrays } = await wanted(state);

@@ -1,0 +1,157 @@
+"""The x-ray in Chromium: from the click to the first panel, frames per second, and the bytes of each panel.
+
+    python -m bench.xray [--rounds 5]
+
+`ours` is the seconds from opening the x-ray of a text of 48 tokens in SmolLM2-135M-Instruct to its first panel, the
+median over fresh views of the text; `peer` is the bar, 2. In `details`: the seconds until all panels are drawn; the
+bytes of each panel; for a random model of 30 layers and 9 heads, the share of late frames (more than a sixtieth of a
+second, with a quarter's tolerance) while the map of 512 tokens scrolls, and while the pointer moves over a pattern of
+512 x 512; and the seconds to the first and to all panels of 2,048 tokens. Needs Playwright and Chromium (or
+SAYSO_CHROMIUM).
+"""
+
+import os
+import shutil
+import statistics
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.harness import parser, result, say, sized
+from bench.page import FRAME, FRAMES
+from bench.smollm2 import TEXT, random_model, smollm2
+from sayso.feedback.store import Store
+from sayso.model import ModelConfig
+from sayso.reply import Replier
+from sayso.serve.app import make_app
+from sayso.serve.listen import listen
+from sayso.serve.server import Server
+from sayso.token.train import train
+from sayso.xray.view import View
+
+BAR = 2.0  # seconds
+TOKENS, LONG, HUGE, STEPS = sized((48, 512, 2048, 120), (12, 60, 80, 4))
+SCROLL = """
+const box = document.querySelector(".scroller.map");
+box.scrollLeft = (box.scrollWidth - box.clientWidth) * i / steps;
+"""
+POINT = """
+const square = document.querySelector(".square"), box = square.getBoundingClientRect();
+const at = { clientX: box.left + 2, clientY: box.top + box.height * (0.1 + 0.8 * i / steps) };
+square.dispatchEvent(new PointerEvent("pointermove", at));
+"""
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    arguments = parser("xray", __doc__)
+    arguments.add_argument("--rounds", type=int, default=sized(5, 1))
+    rounds = arguments.parse_args().rounds
+    path = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        replier = Replier(*smollm2())
+        with running(replier) as address:
+            texts = [some(replier, TOKENS, start) for start in range(rounds)]
+            times = [opened(browser, address, text) for text in texts]
+        sizes = weights(View(replier.model, replier.tokenizer, replier.text_ids(texts[0])))
+        wide = large()
+        with running(wide) as address:
+            late = frames(browser, address, some(wide, LONG, 0))
+            huge = opened(browser, address, some(wide, HUGE - 1, 0))
+        browser.close()
+    first = statistics.median(one for one, _ in times)
+    result("xray", "s from the click to the first panel", first, BAR, first=[one for one, _ in times],
+           all_panels=[whole for _, whole in times], bytes=sizes, late_frames=late, tokens=TOKENS,
+           long={"tokens": HUGE, "first": huge[0], "all_panels": huge[1]})  # fmt: skip
+
+
+def some(replier: Replier, count: int, start: int) -> str:
+    """Return a text of exactly `count` tokens, or fewer by one where tokens join; another one for each start."""
+    words = TEXT.split()
+    many = " ".join(words[(start + i) % len(words)] for i in range(2 * count))
+    ids = replier.text_ids(many)[: count + 1]
+    return replier.tokenizer.decode(ids)
+
+
+def large() -> Replier:
+    """Return a model of 30 layers and 9 heads with random weights and a small width, which computes fast."""
+    layers, heads = sized((30, 9), (2, 2))
+    shape = ModelConfig(512, layers, 16 * heads, heads, heads, 16, 64, context=2 * HUGE, qk_norm="none")
+    return Replier(random_model(shape), train("bpe", [TEXT] * 50, 512))
+
+
+@contextmanager
+def running(replier: Replier) -> Iterator[str]:
+    """Serve a model; yield the address."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store.sqlite")
+        app = make_app(replier, store, "model")
+        listening = listen("127.0.0.1", 0)
+        server = Server(app, app.state.models.drain, grace=0, log_level="critical")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+            listening.close()
+            store.close()
+
+
+def opened(browser: Browser, address: str, text: str) -> tuple[float, float]:
+    """Return the seconds from the navigation to the first panel, and to the last one."""
+    context = browser.new_context(viewport={"width": 1100, "height": 750})
+    page = context.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{address}/xray?text={quote(text)}", wait_until="commit")
+    page.wait_for_selector("#tokens .chips")
+    first = float(page.evaluate("performance.now()")) / 1000
+    page.wait_for_selector("body[data-drawn]")
+    whole = float(page.evaluate("performance.now()")) / 1000
+    context.close()
+    say(f"first panel after {first:.2f} s, all after {whole:.2f} s")
+    return round(first, 3), round(whole, 3)
+
+
+def weights(view: View) -> dict[str, int]:
+    """Return the bytes of each panel, of the last position and layer."""
+    last, layer = view.length - 1, view.network.config.layers - 1
+    where: dict[str, dict[str, int]] = {
+        "embedding": {"position": last},
+        "head": {"layer": layer, "head": 0},
+        "written": {"layer": layer, "head": 0, "position": last},
+        "neurons": {"layer": layer, "position": last, "target": 5},
+        "logits": {"position": last},
+        "why": {"position": last},
+    }
+    kinds = ("tokens", "embedding", "positions", "map", "heads", "head", "written", "neurons", "logits", "why", "words")
+    return {kind: len(view.panel(kind, **where.get(kind, {})).packed()) for kind in kinds}
+
+
+def frames(browser: Browser, address: str, text: str) -> dict[str, dict[str, float]]:
+    """Return the share of late frames, and the median frame time, of a map that scrolls and a pattern that is read."""
+    page: Page = browser.new_page(viewport={"width": 1100, "height": 750})
+    page.set_default_timeout(300_000)
+    page.goto(f"{address}/xray?text={quote(text)}")
+    page.wait_for_selector("body[data-drawn]")
+    page.evaluate(FRAMES, [SCROLL, STEPS])  # once, so that all pieces of the map are there
+    page.wait_for_timeout(sized(4000, 200))
+    found = {}
+    for name, move in (("map", SCROLL), ("pattern", POINT)):
+        times = page.evaluate(FRAMES, [move, STEPS])
+        share = sum(time > FRAME for time in times) / len(times)
+        found[name] = {"late": round(share, 3), "median": round(statistics.median(times), 1)}
+        say(f"{name}: {statistics.median(times):.1f} ms a frame")
+    page.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()

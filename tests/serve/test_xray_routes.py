@@ -1,0 +1,96 @@
+"""The route of the x-ray: panels of texts and of stored replies, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sayso.feedback.generations import Generations
+from sayso.feedback.store import Generation, Store
+from sayso.feedback.traces import Trace
+from sayso.reply import Replier
+from sayso.serve import xray_routes
+from sayso.xray.view import View
+
+MADE = Generation("tuned", "0123456789ab", {}, "stop", 3, 2, 0.1)
+
+
+def meta(data: bytes) -> dict[str, Any]:
+    """Return the facts of a packed panel."""
+    size = int.from_bytes(data[:4], "little")
+    found: dict[str, Any] = json.loads(data[4 : 4 + size])["meta"]
+    return found
+
+
+def replied(store: Store, prompt: list[int], ids: list[int], made: Generation = MADE) -> int:
+    """Leave a reply whose prompt and tokens are known; return its number."""
+    trace = Trace(route="page", prompt_ids=prompt, completion_ids=ids, logprobs=[-1.0] * len(ids), first_seconds=0.1)
+    said = store.say(store.new_conversation().id, "hello")
+    return store.reply(said.id, "the cat", [{"role": "user", "content": "hello"}], made, trace=trace).id
+
+
+def test_a_text_is_read_after_the_token_that_begins_it(client: TestClient, replier: Replier) -> None:
+    answer = client.post("/api/xray", json={"panel": "tokens", "text": "the cat"})
+    assert answer.headers["content-type"] == "application/octet-stream"
+    ids = replier.text_ids("the cat")
+    assert [token for token, _ in meta(answer.content)["tokens"]] == ids
+    own = View(replier.model, replier.tokenizer, ids, "tuned").panel("head", layer=0, head=1)
+    asked = {"panel": "head", "where": {"layer": 0, "head": 1}, "text": "the cat"}
+    assert client.post("/api/xray", json=asked).content == own.packed()
+
+
+def test_a_reply_is_read_with_its_prompt(client: TestClient, store: Store) -> None:
+    number = replied(store, [0, 5, 6], [7, 8])
+    found = meta(client.post("/api/xray", json={"panel": "tokens", "message_id": number}).content)
+    assert [token for token, _ in found["tokens"]] == [0, 5, 6, 7, 8]
+    assert found["prompt"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"panel": "tokens"}, 400, "either 'text' or 'message_id'"),
+        ({"panel": "tokens", "text": "a", "message_id": 1}, 400, "either 'text' or 'message_id'"),
+        ({"panel": "tokns", "text": "a"}, 400, "Did you mean 'tokens'"),
+        ({"panel": "head", "text": "a"}, 400, "The panel 'head' needs 'layer'."),
+        ({"panel": "map", "text": "a", "where": {"layer": 0}}, 400, "The panel 'map' has no 'layer'; it takes first."),
+        ({"panel": "words", "text": "a", "where": {"view": 1}}, 400, "view"),
+        ({"panel": "embedding", "text": "a", "where": {"position": 99}}, 400, "A position must be from 0 to"),
+        ({"panel": "tokens", "text": "the " * 5000}, 400, "A row must have at most 4,096 ids"),
+        ({"panel": "tokens", "text": "a", "model": "none"}, 404, "none"),
+        ({"panel": "tokens", "message_id": 10**6}, 404, ""),
+    ],
+)
+def test_what_is_not_there_is_said(client: TestClient, body: dict[str, Any], status: int, says: str) -> None:
+    answer = client.post("/api/xray", json=body)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+def test_replies_without_tokens_or_of_other_weights_have_none(client: TestClient, store: Store) -> None:
+    said = store.say(store.new_conversation().id, "hello")
+    for number in (said.id, replied(store, [0, 5], [])):
+        answer = client.post("/api/xray", json={"panel": "tokens", "message_id": number})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    other = replied(store, [0, 5], [7], Generation("older", "ba9876543210", {}, "stop", 2, 1, 0.1))
+    answer = client.post("/api/xray", json={"panel": "tokens", "message_id": other})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "other_model")
+    assert "'older', with other weights" in answer.json()["error"]["message"]
+    assert Generations(store).trace(other) is not None
+
+
+def test_the_last_views_are_kept(replier: Replier, monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
+    """What a row needs is computed once while panels of few rows are asked for."""
+    made: list[list[int]] = []
+
+    class Counted(View):
+        def __init__(self, network: Any, tokenizer: Any, ids: Any, *others: Any) -> None:
+            made.append(list(ids))
+            super().__init__(network, tokenizer, ids, *others)
+
+    monkeypatch.setattr(xray_routes, "View", Counted)
+    for text in ("a", "b", "a", "b", "c", "b", "a"):
+        assert client.post("/api/xray", json={"panel": "tokens", "text": text}).status_code == 200
+    assert made == [replier.text_ids(text) for text in "abca"]
+    assert xray_routes.KEPT == 2
