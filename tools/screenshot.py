@@ -2,8 +2,9 @@
 
     python tools/screenshot.py [LIFE]
 
-Takes a life (default: `life`); writes docs/images/page.png and docs/images/report.png and, if people have rated replies
-of the life, docs/images/screen-NAME.png for each other screen of the page. Runs `sayso serve` and opens the page in
+Takes a life (default: `life`); writes docs/images/page.png, docs/images/report.png, docs/images/xray-NAME.png for parts
+of the x-ray of a reply and, if people have rated replies of the life, docs/images/screen-NAME.png for each other screen
+of the page. Runs `sayso serve` and opens the page in
 Chromium. It uses a temporary store or a copy of the life's, so the life's own is not changed.
 """
 
@@ -39,6 +40,14 @@ SCREENS = {
     "models": "#/models",
 }
 """Address of each screen that is shown with what people said and rated."""
+XRAY = ("tokens", "map", "block", "head", "why")
+"""Panels of the x-ray that are shown."""
+STRONGEST = """() => {
+  const rows = [...document.querySelectorAll("#block table:first-of-type tbody tr")];
+  const adds = (row) => Math.abs(parseFloat(row.querySelectorAll("td")[0].textContent));
+  return rows.sort((a, b) => adds(b) - adds(a))[0].querySelector("th").textContent;
+}"""
+"""Finds the layer whose attention adds the most."""
 SETTLED = 3_000  # milliseconds until a screen has its data and its drawings
 SIZE, SHARPNESS = {"width": 1200, "height": 820}, 2
 ARGUMENTS = [
@@ -132,6 +141,25 @@ def take_screens(browser: Browser, address: str) -> list[Path]:
     return taken
 
 
+def take_xray(browser: Browser, address: str) -> list[Path]:
+    """Capture panels of the x-ray of the reply to a question, in which its first head that matters is chosen."""
+    page = browser.new_page(viewport=SIZE, device_scale_factor=1.5, color_scheme="light", reduced_motion="reduce")
+    page.goto(address)
+    send(page, QUESTION)
+    page.get_by_role("link", name="X-ray").click()
+    page.locator("body[data-drawn]").wait_for()
+    page.locator("#block tbody tr").nth(0).wait_for()
+    strongest = page.evaluate(STRONGEST)
+    page.locator("#block button.link", has_text=strongest).first.click()
+    page.locator("#block table").nth(1).locator("button.link").first.click()
+    page.wait_for_timeout(SETTLED)
+    taken = []
+    for name in XRAY:
+        taken.append(IMAGES / f"xray-{name}.png")
+        page.locator(f"#{name}").screenshot(path=taken[-1], animations="disabled")
+    return taken
+
+
 def main() -> None:
     """Take the screenshots of the life named on the command line."""
     life = Life(Path(sys.argv[1] if len(sys.argv) > 1 else "life"))
@@ -144,6 +172,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         with served(life, Path(folder) / "empty.sqlite") as address:
             take_page(browser, address, taken[0])
+            taken += take_xray(browser, address)
         take_report(browser, life.report, taken[1])
         if life.store.exists():
             with served(life, copied(life.store, Path(folder))) as address:
