@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -274,8 +275,14 @@ def measured(life: Life) -> dict[str, Any]:
 
 def scores(life: Life, name: str) -> list[float]:
     """Return the satisfaction with a model's reply to each test question."""
+    return _scores(life.root, name)
+
+
+@cache
+def _scores(root: Path, name: str) -> list[float]:
+    """Score a model once: the candidate of a cycle is the parent of the next one."""
     asked = test_questions()
-    return [satisfaction(one, text) for one, text in zip(asked, said(life, name, asked), strict=True)]
+    return [satisfaction(one, text) for one, text in zip(asked, said(Life(root), name, asked), strict=True)]
 
 
 def test_questions() -> list[Question]:

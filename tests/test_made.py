@@ -144,6 +144,8 @@ ROWS = (
         "law fit", "there/runs.csv --out there/law.svg", ("life/runs/law", "there/law.svg"), finishes=False
     ),  # which takes runs
     Row("law attention", "base Hello --out there/head.svg --python there/head.py", ("there/head.svg", "there/head.py")),
+    Row("law perplexity", "there/notes.txt --out there/bits.svg", ("there/bits.svg",), finishes=False),  # no text
+    Row("plan", "--flops 1e15", ()),
     Row("rasp", "reverse --input hello", ()),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
     Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program

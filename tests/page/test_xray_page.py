@@ -29,6 +29,7 @@ def drawn(page: sync_api.Page) -> sync_api.Page:
 def rows(page: sync_api.Page, table: str) -> list[list[str]]:
     """Return the cells of a table."""
     found = page.get_by_role("region", name=table).locator("tbody tr")
+    found.first.wait_for()
     return [row.locator("th, td").all_inner_texts() for row in found.all()]
 
 
@@ -145,6 +146,9 @@ def test_a_saved_page_needs_no_network(visit: Open, replier: Replier, tmp_path: 
     page.locator("#why .waterfall").wait_for()
     page.get_by_role("group", name="Tokens").get_by_role("button").nth(2).click()
     expect(page.locator("#now")).to_contain_text("This saved page has no numbers for that")
+    expect(page.locator("#why .problem")).to_contain_text("This saved page has no numbers for that")
+    expect(page.locator("#embedding caption").first).to_contain_text("Nearest to")
+    expect(page.locator("#map output")).to_contain_text("at position 1")
 
 
 def test_the_tour_tells_of_every_panel(visit: Open, serve: Callable[..., str]) -> None:

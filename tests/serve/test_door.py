@@ -117,6 +117,32 @@ def test_the_page_runs_no_script_but_its_own(client: TestClient) -> None:
         assert not re.search(r"\son[a-z]+=", reply.text)
 
 
+def test_files_of_the_page_are_sent_again_only_if_they_changed(client: TestClient) -> None:
+    """All else is never kept."""
+    for path in {**page_files(), **xray_files()}:
+        first = client.get(path)
+        assert first.headers.get_list("cache-control") == ["no-cache"]
+        again = client.get(path, headers={"if-none-match": f'W/{first.headers["etag"]}, "other"'})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+        assert client.get(path, headers={"if-none-match": '"other"'}).content == first.content
+    assert client.get("/api/conversations").headers.get_list("cache-control") == ["no-store"]
+
+
+def test_modules_of_the_first_screen_are_fetched_at_once(client: TestClient) -> None:
+    """The page names all that its script imports, and what those import, so that none waits for another."""
+    needed, left = set[str](), ["page.js"]
+    while left:
+        for name in re.findall(
+            r'^import .* from "\./(\w+\.js)";', client.get(f"/page/{left.pop()}").text, re.MULTILINE
+        ):
+            if name not in needed:
+                needed.add(name)
+                left.append(name)
+    named = re.findall(r'rel="modulepreload" href="/page/([\w.]+)"', client.get("/").text)
+    assert sorted(named) == sorted(needed)
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [

@@ -9,7 +9,7 @@ import torch
 
 import sayso
 
-model = sayso.load({model!r}, life={life!r})
+model = sayso.load({model!r}, life={life!r}, device="cpu")
 ids = torch.tensor({ids})
 network, layer, head = model.module, {layer}, {head}
 block = network.blocks[layer]

@@ -47,7 +47,7 @@ def envelope(runs: Runs) -> PowerLaw:
 
     Raises `UserError` if the runs span fewer than three budgets.
     """
-    bins = np.floor(np.log10(runs.compute) * BINS_PER_DECADE)
+    bins = np.round(np.log10(runs.compute) * BINS_PER_DECADE)  # round budgets lie in the middle of one
     best = [rows[np.argmin(runs.loss[rows])] for value in np.unique(bins) for rows in [np.flatnonzero(bins == value)]]
     return _power_law(runs.compute[best], runs.parameters[best], "approach 1")
 

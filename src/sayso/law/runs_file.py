@@ -51,15 +51,18 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             if row.strip():
                 try:
                     found = json.loads(row)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"'{path}' line {line} is not JSON: {error.msg}.") from error
+                except (ValueError, RecursionError) as error:  # also of a number with too many digits
+                    raise UserError(f"'{path}' line {line} is not JSON: {error}.") from error
                 if not isinstance(found, dict):
                     raise UserError(f"'{path}' line {line} must be an object; got {row.strip()[:60]}.")
                 yield line, found
     else:
         reader = csv.DictReader(text.splitlines())
-        for entry in reader:
-            yield reader.line_num, entry
+        try:
+            for entry in reader:
+                yield reader.line_num, entry
+        except csv.Error as error:
+            raise UserError(f"'{path}' line {reader.line_num} is not CSV: {error}.") from error
 
 
 def _number(path: Path, line: int, values: Mapping[str, Any], what: str) -> float:
@@ -69,7 +72,7 @@ def _number(path: Path, line: int, values: Mapping[str, Any], what: str) -> floa
         raise UserError(f"'{path}' line {line} has no {wanted}; its columns are {', '.join(values) or 'empty'}.")
     try:
         number = float(values[name])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not (np.isfinite(number) and number > 0):
         raise UserError(f"'{path}' line {line}: {name} must be a positive number; got {values[name]!r}.")

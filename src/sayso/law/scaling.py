@@ -23,6 +23,7 @@ DELTA = 1e-3  # of the Huber loss, as in the paper
 _SCALE = 1e6  # of the objective; at its own scale, optimizers stop too early (Besiroglu et al. 2024)
 _GRID = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
 _STARTS = 12
+_EXPONENTS = (1e-3, 10.0)  # least and greatest
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ def fit_law(runs: Runs, *, delta: float = DELTA, start: ScalingLaw | None = None
     problem = _Problem(runs, delta)
     starts = problem.starts() if start is None else [problem.inside(start)]
     options = {"maxiter": 4000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-9, "maxls": 60}
-    found = [minimize(problem, x, jac=True, method="L-BFGS-B", options=options) for x in starts]
+    bounds = [(None, None)] * 3 + [_EXPONENTS] * 2
+    found = [minimize(problem, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts]
     best = min(found, key=lambda one: one.fun)
     again = minimize(problem, best.x, jac=True, method="BFGS", options={"maxiter": 500, "gtol": 1e-8})
-    x = again.x if again.fun < best.fun else best.x
+    better = again.fun < best.fun and min(again.x[3:]) >= _EXPONENTS[0]
+    x = again.x if better else best.x
     return Fit(problem.outside(x), problem(x)[0] / _SCALE, problem.residuals(x))
 
 

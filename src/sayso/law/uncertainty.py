@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sayso.base.errors import UserError
-from sayso.law.scaling import PARAMETERS, Fit, Floats, Runs, fit_law
+from sayso.law.scaling import DELTA, PARAMETERS, Fit, Floats, Runs, fit_law
 
 TIMES = 400
 
@@ -23,7 +23,7 @@ class Intervals:
         return float(low), float(high)
 
 
-def bootstrap(runs: Runs, fit: Fit, times: int = TIMES, *, seed: int = 0) -> Intervals:
+def bootstrap(runs: Runs, fit: Fit, times: int = TIMES, *, seed: int = 0, delta: float = DELTA) -> Intervals:
     """Return the parameters of laws that are fitted to runs drawn with replacement, each from the law of `fit`.
 
     Raises `UserError` for fewer than two resamples.
@@ -36,7 +36,7 @@ def bootstrap(runs: Runs, fit: Fit, times: int = TIMES, *, seed: int = 0) -> Int
         drawn = runs[rng.integers(len(runs), size=len(runs))]
         if len({*drawn.parameters.tolist()}) < 2 or len({*drawn.tokens.tolist()}) < 2:
             continue  # nothing can be fitted to it
-        law = fit_law(drawn, start=fit.law).law
+        law = fit_law(drawn, delta=delta, start=fit.law).law
         rows.append([*(getattr(law, name) for name in PARAMETERS), law.exponent])
     return Intervals(dict(zip((*PARAMETERS, "a"), np.array(rows).T, strict=True)))
 
@@ -54,13 +54,13 @@ class Extrapolation:
     """Compute of the largest run over that of the largest one that was fitted."""
 
 
-def extrapolation(runs: Runs, share: float = 0.2) -> Extrapolation:
+def extrapolation(runs: Runs, share: float = 0.2, *, delta: float = DELTA) -> Extrapolation:
     """Fit the law to all but the `share` of the runs with the most compute, and predict these."""
     if not 0 < share < 1:
         raise UserError(f"The share of the runs to predict must be between 0 and 1; got {share}.")
     order = np.argsort(runs.compute, kind="stable")
     kept = len(runs) - max(1, round(share * len(runs)))
     small, large = runs[order[:kept]], runs[order[kept:]]
-    fit = fit_law(small)
+    fit = fit_law(small, delta=delta)
     errors = np.atleast_1d(fit.law.loss(large.parameters, large.tokens)) / large.loss - 1
     return Extrapolation(fit, large, errors, float(large.compute.max() / small.compute.max()))

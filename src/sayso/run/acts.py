@@ -98,6 +98,14 @@ COMMANDS = (
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
     Command("xray", "Write a page that shows why a model's next token came.", place="model", then="text"),
+    Command("plan", "Plan a training run from a budget of time, money or FLOPs."),
+    Command(
+        "law perplexity",
+        "Measure what prediction is worth on a text.",
+        place="text",
+        then="models",
+        act="law_perplexity.perplexity",
+    ),
     Command("law fit", "Fit a scaling law to training runs.", place="runs"),
     Command(
         "law attention",

@@ -69,9 +69,11 @@ def fit(options: FitLaw) -> Fitted:
             f"{runs.loss[more]:.4f}, than after {runs.tokens[fewer]:,.0f}, {runs.loss[fewer]:.4f}: check the rates."
         )
     found = fit_law(runs, delta=options.delta)
-    intervals = bootstrap(runs, found, options.resamples, seed=options.seed) if options.resamples else None
+    intervals = None
+    if options.resamples:
+        intervals = bootstrap(runs, found, options.resamples, seed=options.seed, delta=options.delta)
     try:
-        ahead = extrapolation(runs)
+        ahead = extrapolation(runs, delta=options.delta)
     except UserError:  # too few runs are left for a fit
         ahead = None
     _show(runs, found, intervals, ahead)

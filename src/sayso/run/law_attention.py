@@ -66,6 +66,9 @@ def attention(options: Attention) -> Rebuilt:
     pick_device("cpu")
     replier = Replier(*load_model(folder, "cpu"))
     ids = replier.text_ids(options.text)
+    quantized = any(isinstance(module, QuantizedLinear) for module in replier.model.modules())
+    if options.python is not None and quantized:
+        raise UserError("--python needs a model with weights in floating point; this one is quantized.")
     found = rebuild_head(replier.model, ids, options.layer, options.head)
     if not -len(ids) <= options.position < len(ids):
         raise UserError(f"--position must be from {-len(ids)} to {len(ids) - 1} here; got {options.position}.")
@@ -77,8 +80,6 @@ def attention(options: Attention) -> Rebuilt:
         write_atomic(options.out, drawn(found.weights.tolist(), texts, f"Attention of {name}"))
         say(f"Saved {options.out}.")
     if options.python is not None:
-        if any(isinstance(module, QuantizedLinear) for module in replier.model.modules()):
-            raise UserError("--python needs a model with weights in floating point; this one is quantized.")
         script = script_of(replier.model, options.model, str(options.life), ids, options.layer, options.head)
         write_atomic(options.python, script)
         say(f"Saved {options.python}.")
@@ -89,7 +90,7 @@ def _show(head: HandmadeHead, texts: list[str], position: int, size: int) -> Non
     """Print where a position looks, with the numbers that lead there."""
     weights = head.weights[position]
     order = weights[: position + 1].argsort(descending=True).tolist()[:SHOWN]
-    table = Table("position", "token", "q · k", f"× 1/√{size}", "weight", "|value|", box=None)
+    table = Table("position", "token", "q · k", f"score (√D = {size**0.5:.2f})", "weight", "|value|", box=None)
     for at in order:
         numbers = (head.dots[position, at], head.scores[position, at], weights[at], head.v[at].norm())
         table.add_row(str(at), texts[at], *(f"{float(number):.4f}" for number in numbers))

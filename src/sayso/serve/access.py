@@ -27,7 +27,7 @@ PAGE = "/api/"  # the page's own routes, which show all conversations
 PAGE_ADMIN = "/api/admin/"  # those that start acts and move aliases
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_SECONDS, BODY_RATE = 60.0, 1000
-"""A body may take so many seconds, and one more for each so many bytes that arrived."""
+"""Seconds that a body may take, and bytes that add one more second."""
 _HEADER_NAMES = re.compile(r"[\w, -]{0,2000}", re.ASCII)
 
 

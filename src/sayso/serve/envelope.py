@@ -63,7 +63,11 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], *raw(added)]}
+                own = {name for name, _ in message["headers"]}  # such as how long a file of the page may be kept
+                message = {
+                    **message,
+                    "headers": [*message["headers"], *(one for one in raw(added) if one[0] not in own)],
+                }
             await send(message)
 
         try:

@@ -4,9 +4,10 @@ The x-ray is a page of its own, at `/xray`, with its files under `/xray/`.
 """
 
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from sayso.xray.saved import linked
@@ -39,7 +40,12 @@ def add_page(app: FastAPI) -> None:
 def _serve(body: bytes, name: str):  # type: ignore[no-untyped-def]
     kind = KINDS[name.rpartition(".")[2]]
 
-    async def serve() -> Response:
-        return Response(body, media_type=kind)
+    mark = f'"{sha256(body).hexdigest()[:16]}"'
+    headers = {"etag": mark, "cache-control": "no-cache"}  # kept, and asked for again only to see whether it changed
+
+    async def serve(request: Request) -> Response:
+        if mark in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type=kind, headers=headers)
 
     return serve

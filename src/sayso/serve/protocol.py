@@ -50,7 +50,19 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def pause_writing(self) -> None:
         """Wait for the client to read."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+        self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """Leave the client unless it reads something within the time."""
+        left = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() < left:
+                self._wait_for_reader()
+            else:
+                self.transport.abort()
+
+        self._stalled = self.loop.call_later(STALL_SECONDS, look)
 
     def resume_writing(self) -> None:
         """Write on; the client has read."""

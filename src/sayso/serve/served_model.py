@@ -246,15 +246,16 @@ class ServedModel:
             with naming(name):
                 self.guide.constraint(schema, terms.stop_ids)
 
-    async def call(self, function: Callable[[], _Value]) -> _Value:
-        """Run a function with the model in its thread; errors as in `speak`."""
-        with self._door():
+    async def call(self, function: Callable[[], _Value], *, counts: bool = True) -> _Value:
+        """Run a function with the model in its thread; errors as in `speak`. `counts`: as a request to the model."""
+        with self._door(counts=counts):
             return await self.worker.call(function)
 
     @contextmanager
-    def _door(self, adapter: str = "") -> Iterator[None]:
+    def _door(self, adapter: str = "", *, counts: bool = True) -> Iterator[None]:
         """Convert the worker's refusals to HTTP errors."""
-        note_model(adapter or self.name)
+        if counts:
+            note_model(adapter or self.name)
         try:
             yield
         except QueueFullError as full:

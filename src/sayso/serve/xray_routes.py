@@ -1,8 +1,9 @@
 """The route of the x-ray: the numbers of a panel, about a text or a stored reply, in the page's binary format."""
 
 from collections import OrderedDict
-from threading import Lock
+from functools import partial
 from typing import Annotated, Literal
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -14,6 +15,7 @@ from sayso.serve.errors import ApiError
 from sayso.serve.served_model import ServedModel
 from sayso.serve.served_models import ServedModels
 from sayso.serve.turns import Body, RowId
+from sayso.serve.worker import Worker
 from sayso.xray.view import View
 
 KEPT = 2
@@ -59,28 +61,28 @@ class XrayBody(Body):
 
 
 class Views:
-    """The last views, one at a time; a view computes for a whole row what many panels need."""
+    """The last views; a view computes for a whole row what many panels need. Used by the model's thread alone."""
 
     def __init__(self) -> None:
-        self._lock, self._kept = Lock(), OrderedDict[tuple[str, tuple[int, ...]], View]()
+        self._kept = OrderedDict[tuple[str, tuple[int, ...]], View]()
 
     def packed(self, served: ServedModel, ids: list[int], prompt: int | None, body: XrayBody) -> bytes:
         """Return a panel of a row of ids. Raises `UserError` for what is not there."""
         key = served.fingerprint, tuple(ids)
-        with self._lock:
-            view = self._kept.pop(key, None)
-            if view is None:
-                replier = served.replier
-                view = View(replier.model, replier.tokenizer, ids, served.name, prompt)
-            self._kept[key] = view
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return view.panel(body.panel, **body.where.model_dump(exclude_none=True)).packed()
+        view = self._kept.pop(key, None)
+        if view is None:
+            replier = served.replier
+            view = View(replier.model, replier.tokenizer, ids, served.name, prompt)
+        self._kept[key] = view
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return view.panel(body.panel, **body.where.model_dump(exclude_none=True)).packed()
 
 
 def xray_routes(models: ServedModels, store: Store) -> APIRouter:
     """Return the route over the served models and a store."""
-    router, views, generations = APIRouter(prefix="/api"), Views(), Generations(store)
+    router, generations = APIRouter(prefix="/api"), Generations(store)
+    views = WeakKeyDictionary[Worker, Views]()  # gone with a model that was replaced
 
     @router.post("/xray", response_class=Response)
     async def panel(body: XrayBody) -> Response:
@@ -90,12 +92,15 @@ def xray_routes(models: ServedModels, store: Store) -> APIRouter:
         if served.adapter(body.model):
             text = f"'{body.model}' is an adapter; merge it into its model with 'sayso merge' to see its x-ray."
             raise ApiError(400, text, "invalid_value", "model")
-        data = await run_in_threadpool(_made, served, body)
+        ids, prompt = await run_in_threadpool(row_of, served, body)
+        kept = views.setdefault(served.worker, Views())
+        data = await served.call(partial(kept.packed, served, ids, prompt, body), counts=False)
         return Response(data, media_type="application/octet-stream")
 
-    def _made(served: ServedModel, body: XrayBody) -> bytes:
+    def row_of(served: ServedModel, body: XrayBody) -> tuple[list[int], int | None]:
+        """Return the ids of a text or a reply, and how many of them were its prompt."""
         if body.text is not None:
-            return views.packed(served, served.replier.text_ids(body.text), None, body)
+            return served.replier.text_ids(body.text), None
         assert body.message_id is not None
         said = store.message(body.message_id)
         trace = generations.trace(body.message_id)
@@ -103,9 +108,9 @@ def xray_routes(models: ServedModels, store: Store) -> APIRouter:
             raise ApiError(404, "Only a reply whose tokens were stored has an x-ray.", "not_found", "message_id")
         if said.generation.fingerprint != served.fingerprint:
             text = (
-                f"This reply was made by '{said.generation.model}' with other weights than those that are served now."
+                f"This reply was made by '{said.generation.model}', with other weights than those that are served now;"
             )
-            raise ApiError(409, f"{text} Serve that model to see its x-ray.", "other_model", "message_id")
-        return views.packed(served, [*trace.prompt_ids, *trace.completion_ids], len(trace.prompt_ids), body)
+            raise ApiError(409, f"{text} serve that model to see its x-ray.", "other_model", "message_id")
+        return [*trace.prompt_ids, *trace.completion_ids], len(trace.prompt_ids)
 
     return router

@@ -17,6 +17,7 @@ FEW_IDS = 512  # a vocabulary up to this size consists of characters or bytes, f
 NGRAM_ROWS = 2**15
 SHIFT = 3  # previous tokens that are added with learned weights, see LOG.md
 TOKENS_PER_PARAMETER = 12.0  # parameters of the matrices and the head, as fitted for nanochat (10.5 to 12)
+DEEPEST = 64  # layers of the largest model that a budget is given
 LEAST_STEPS = 600  # more updates on fewer tokens gained nothing in three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # tokens per step
 
@@ -56,7 +57,7 @@ def with_ngrams(config: ModelConfig, rows: int | None = None) -> ModelConfig:
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:
     """Return the depth of the largest model whose training on its best number of tokens costs at most `flops`."""
     depth = 1
-    while depth < 64:
+    while depth < DEEPEST:
         config = shape_of_depth(depth + 1, vocab_size, context)
         tokens = TOKENS_PER_PARAMETER * config.matmul_parameters
         if tokens * config.flops_per_token(context) > flops:

@@ -31,6 +31,9 @@ from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tok
 from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import by_token_panel, why_panel
 
+LONGEST = 2048
+"""Tokens of a row: the pattern of a head has as many numbers as their square."""
+
 
 class View:
     """One row of tokens in a model. `name` is what the page calls the model."""
@@ -40,12 +43,14 @@ class View:
     ) -> None:
         """Take a row of which the first `prompt` tokens were given, and the others generated; None = all were given.
 
-        Raises `UserError` for ids that the model cannot take, for several rows, and for a reward model.
+        Raises `UserError` for ids that the model cannot take, for several or too long rows, and a reward model.
         """
         self.network, self.tokenizer, self.name = with_logits(network), tokenizer, name
         self.ids = rows_of(self.network, ids)
         if len(self.ids) > 1:
             raise UserError(f"An x-ray shows one row of tokens; got {len(self.ids)}.")
+        if self.length > LONGEST:
+            raise UserError(f"An x-ray shows at most {LONGEST:,} tokens; got {self.length:,}.")
         self.prompt = self.length if prompt is None else prompt
         self._read: tuple[int, Trace] | None = None
         self._attention: tuple[int, dict[str, Tensor]] | None = None

@@ -34,10 +34,12 @@ def what_if_panel(view: "View", position: int, changes: Sequence[Mapping[str, An
     """
     position = view.position(position)
     interventions, lines = _interventions(view, changes)
-    logits = trace(view.network, view.ids, "logits", interventions=interventions)["logits"][0, position].float()
+    last = f"blocks.{view.network.config.layers - 1}.hook_resid_post"
+    changed = trace(view.network, view.ids, last, interventions=interventions)[last][0, position]
     with torch.no_grad():
-        before = view.network.head(view.network.norm(view.streams[-1, position])).float().softmax(-1)
-        after = logits.softmax(-1)
+        before, after = (
+            view.network.head(view.network.norm(x)).float().softmax(-1) for x in (view.streams[-1, position], changed)
+        )
     k = min(SHOWN, len(before))
     shown = torch.cat((before.topk(k).indices, after.topk(k).indices)).unique()
     lines.append('logits = sayso.lens.trace(model, ids, "logits", interventions=changes)["logits"]')

@@ -6,6 +6,7 @@ import { load } from "./source.js";
 import { difference } from "./why_numbers.js";
 
 export const depends = ["p", "l", "h", "y", "c"];
+export const compares = true; // two tokens
 
 const KINDS = { previous: "previous token", first: "first token", own: "itself", induction: "induction", duplicate: "same token" };
 

@@ -38,10 +38,12 @@ export function color(name) {
 }
 
 // A color between two of the form #rrggbb, at a share from 0 to 1.
-export function between(from, to, share) {
+export const between = (from, to, share) => `rgb(${mixed(from, to, share).join(" ")})`;
+
+// The red, green and blue of such a color.
+export function mixed(from, to, share) {
   const part = (text, at) => parseInt(text.slice(at, at + 2), 16);
-  const mixed = [1, 3, 5].map((at) => Math.round(part(from, at) + (part(to, at) - part(from, at)) * share));
-  return `rgb(${mixed.join(" ")})`;
+  return [1, 3, 5].map((at) => Math.round(part(from, at) + (part(to, at) - part(from, at)) * share));
 }
 
 // A bar for a number: to the right if it is positive, to the left if not.
@@ -63,6 +65,13 @@ export function bar(value, most) {
 export function python(code) {
   const copy = make("button", { type: "button", onclick: () => navigator.clipboard?.writeText(code) }, "Copy");
   return make("details", { class: "python" }, make("summary", {}, "In Python"), make("pre", { tabindex: 0 }, code), copy);
+}
+
+// Something that is made when it is first opened.
+export function folded(summary, build) {
+  const details = make("details", {}, make("summary", {}, summary));
+  details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(build()));
+  return details;
 }
 
 // A table: heads are [text, is a number], rows are lists of texts and elements.

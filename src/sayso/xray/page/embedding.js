@@ -21,7 +21,7 @@ export async function draw(body, state) {
 
 function told({ meta, arrays }) {
   const count = (kind) => meta.kinds.filter((one) => one === kind).length;
-  if (!count("rotary")) return meta.kinds[0] === "learned" ? "Where the token stands is told by another learned row, one for each position, which is added." : "Nothing tells this model where a token stands, but that each looks only back.";
+  if (!count("rotary")) return meta.kinds[0] === "learned" ? "Where the token stands is told by another learned row, one for each position, which is added." : "Nothing tells this model where a token stands, except that each position sees only those before it.";
   const waves = Array.from(arrays.wavelengths), none = count("none");
   return `Where the token stands is told inside attention: queries and keys turn like ${waves.length} dials, by their position. The fastest goes round every ${digits(Math.min(...waves), 1)} tokens, the slowest every ${Math.round(Math.max(...waves)).toLocaleString("en")}.${none ? ` ${none} layers have no dials.` : ""}`;
 }

@@ -1,6 +1,6 @@
 // One attention head: its pattern, and for one pair of positions the whole arithmetic.
 
-import { between, color, digits, fill, make, percent, python, shown, signed, table } from "./dom.js";
+import { color, digits, fill, folded, make, mixed, percent, python, shown, signed, table } from "./dom.js";
 import { select } from "./place.js";
 import { load } from "./source.js";
 
@@ -30,26 +30,25 @@ export async function draw(body, state) {
   );
 }
 
-// The pattern as a picture; a click chooses a row and a column.
+// The pattern as a picture, one pixel for each pair, enlarged; a click chooses a row and a column.
 function square(pattern, time, p, k, tokens) {
-  const cell = Math.max(1, Math.min(22, Math.floor(340 / time))), canvas = make("canvas", { width: time * cell, height: time * cell, tabindex: 0, role: "img", class: "square",
+  const cell = Math.max(1, Math.min(22, Math.floor(340 / time))), canvas = make("canvas", { width: time, height: time, tabindex: 0, role: "img", class: "square",
     "aria-label": `Attention of each position to each, as a square. Position ${p} looks at position ${k} with ${percent(pattern[p * time + k])}. Left and right arrows choose what it looks at, up and down who looks.` });
-  const pen = canvas.getContext("2d"), [paper, strong, mark, rule] = ["paper", "strong", "mark", "rule"].map(color);
-  pen.fillStyle = rule;
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  const edge = cell > 4 ? 1 : 0;
-  for (let row = 0; row < time; row += 1) {
-    for (let column = 0; column <= row; column += 1) {
-      pen.fillStyle = between(paper, strong, Math.sqrt(pattern[row * time + column]));
-      pen.fillRect(column * cell, row * cell, cell - edge, cell - edge);
-    }
+  const pen = canvas.getContext("2d"), image = pen.createImageData(time, time), rule = mixed(color("rule"), color("rule"), 0);
+  const ramp = Array.from({ length: 256 }, (_, i) => mixed(color("paper"), color("strong"), i / 255));
+  for (let row = 0, at = 0; row < time; row += 1) {
+    for (let column = 0; column < time; column += 1, at += 4) image.data.set(column > row ? rule : ramp[Math.round(255 * Math.sqrt(pattern[row * time + column]))], at);
   }
-  pen.strokeStyle = mark;
-  pen.lineWidth = 2;
-  pen.strokeRect(0, p * cell, (p + 1) * cell, cell);
-  pen.strokeRect(k * cell, p * cell, cell, cell);
+  for (let at = 3; at < image.data.length; at += 4) image.data[at] = 255;
+  pen.putImageData(image, 0, 0);
+  const mark = (left, width) => {
+    const box = make("span", { class: "chosen" }), share = (value) => `${100 * value / time}%`;
+    Object.assign(box.style, { left: share(left), width: share(width), top: share(p), height: share(1) });
+    return box;
+  };
   const choose = (row, column) => row >= 0 && row < time && column >= 0 && column <= row && select({ p: row, k: column, y: null, c: null });
-  canvas.addEventListener("click", (event) => choose(Math.floor(event.offsetY / canvas.clientHeight * time), Math.floor(event.offsetX / canvas.clientWidth * time)));
+  const place = (event) => [event.offsetY / canvas.clientHeight, event.offsetX / canvas.clientWidth].map((share) => Math.min(time - 1, Math.floor(share * time)));
+  canvas.addEventListener("click", (event) => choose(...place(event)));
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!step) return;
@@ -58,10 +57,12 @@ function square(pattern, time, p, k, tokens) {
   });
   const told = make("output", { class: "quiet" });
   canvas.addEventListener("pointermove", (event) => {
-    const row = Math.floor(event.offsetY / canvas.clientHeight * time), column = Math.floor(event.offsetX / canvas.clientWidth * time);
-    told.value = row < time && column <= row && row >= 0 && column >= 0 ? `"${shown(tokens[row][1])}" looks at "${shown(tokens[column][1])}": ${percent(pattern[row * time + column])}` : "";
+    const [row, column] = place(event);
+    told.value = column <= row ? `"${shown(tokens[row][1])}" looks at "${shown(tokens[column][1])}": ${percent(pattern[row * time + column])}` : "";
   });
-  return make("figure", { class: "pattern" }, canvas, make("figcaption", {}, told, " The square root of the attention is drawn, so that small weights show."));
+  const frame = make("div", { class: "frame" }, canvas, mark(0, p + 1), mark(k, 1));
+  frame.style.width = `${time * cell}px`;
+  return make("figure", { class: "pattern" }, frame, make("figcaption", {}, told, " The square root of the attention is drawn, so that small weights show."));
 }
 
 // q . k, the scale, the cap, the softmax: with numbers that multiply out.
@@ -89,6 +90,6 @@ function arithmetic(meta, arrays, p, k, word) {
       meta.cap ? step("Cap", `${meta.cap} × tanh(${digits(scaled, 4)} / ${meta.cap}) = ${digits(score, 4)}`) : null,
       step("Mask", meta.window ? `only the last ${meta.window} positions are seen` : `positions after ${p} are not seen`),
       step("Softmax", `exp(${digits(score, 4)} - ${digits(most, 4)}) / ${digits(sum, 4)} = ${digits(weights[k] / sum, 4)}`)),
-    make("details", {}, make("summary", {}, `All ${size} products`), table("Products of query and key", [["Dimension", true], ["Query", true], ["Key", true], ["Product", true]],
+    folded(`All ${size} products`, () => table("Products of query and key", [["Dimension", true], ["Query", true], ["Key", true], ["Product", true]],
       terms.map(([i, a, b]) => [String(i), digits(a, 3), digits(b, 3), digits(a * b, 3)]))));
 }

@@ -36,12 +36,18 @@ async function settled() {
   const found = { facts: meta, surprisal: arrays.surprisal, rank: arrays.rank, p, l, h, k: given.k, extra: saved() ? [] : asked };
   const body = document.querySelector("#tokens .body");
   if (!body.hasChildNodes()) await tokens.draw(body, found); // the first panel waits for nothing else
-  const { meta: { candidates } } = await wanted(found);
+  let candidates;
+  try {
+    ({ meta: { candidates } } = await wanted(found));
+  } catch (error) {
+    if (!saved()) throw error;
+    return { ...found, y: null, c: null, problem: error.message }; // the panels that compare nothing are there
+  }
   const known = new Map(candidates), likely = candidates.map(([id]) => id);
   found.y = known.has(y) ? y : likely[0];
   found.c = known.has(given.c) && given.c !== found.y ? given.c : likely.find((id) => id !== found.y);
   found.word = (id) => known.get(id) ?? `token ${id}`;
-  found.question = `"${shown(found.word(found.y))}" over "${shown(found.word(found.c))}"`;
+  found.question = `"${shown(found.word(found.y))}" rather than "${shown(found.word(found.c))}"`;
   return found;
 }
 
@@ -57,25 +63,30 @@ async function draw() {
     return;
   }
   document.getElementById("model").textContent = `${state.facts.name}, ${(state.facts.shape.parameters / 1e6).toFixed(1)}M parameters`;
-  now.textContent = `After "${shown(state.facts.tokens[state.p][1])}" at position ${state.p}: why ${state.question}?`;
+  now.textContent = state.problem ? `At position ${state.p}: ${state.problem}` : `After "${shown(state.facts.tokens[state.p][1])}" at position ${state.p}: why ${state.question}?`;
   await Promise.all(Object.entries(PANELS).map(([name, panel]) => refresh(name, panel, turn)));
   if (turn === latest) document.body.dataset.drawn = String(turn);
 }
 
 async function refresh(name, panel, turn) {
   const section = document.getElementById(name), body = section.querySelector(".body");
+  await body.drawing; // one at a time, so that an older drawing does not end last
   const key = JSON.stringify(panel.depends.map((part) => state[part]));
-  if (body.dataset.key === key) return;
+  if (turn !== latest || body.dataset.key === key) return;
   section.setAttribute("aria-busy", "true");
-  try {
-    await panel.draw(body, state);
-    body.dataset.key = key;
-  } catch (error) {
-    if (turn === latest) fill(body, make("p", { class: "problem" }, error.message));
-    delete body.map;
-  } finally {
-    section.removeAttribute("aria-busy");
-  }
+  body.drawing = (async () => {
+    try {
+      if (panel.compares && state.problem) throw new Error(state.problem);
+      await panel.draw(body, state);
+      body.dataset.key = key;
+    } catch (error) {
+      fill(body, make("p", { class: "problem" }, error.message));
+      delete body.dataset.key;
+      delete body.map;
+    }
+  })();
+  await body.drawing;
+  section.removeAttribute("aria-busy");
 }
 
 function begin() {
@@ -85,7 +96,7 @@ function begin() {
   }
   addEventListener("selected", draw);
   addEventListener("hashchange", draw);
-  document.getElementById("tour").addEventListener("click", () => tour(() => state, select));
+  document.getElementById("tour").addEventListener("click", () => state && tour(() => state, select));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const body of document.querySelectorAll(".body")) { delete body.dataset.key; delete body.map; }
     draw();

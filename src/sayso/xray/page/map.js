@@ -17,7 +17,7 @@ export async function draw(body, state) {
 }
 
 function begin(body, state) {
-  const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "Map of layers and positions. Arrow keys move, Enter chooses." });
+  const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "Map of layers and positions. Arrow keys choose a layer and a position." });
   const room = make("div", { class: "room" }), told = make("output", { class: "told" });
   const scroller = make("div", { class: "scroller map", tabindex: -1 }, room, canvas);
   const map = { canvas, scroller, told, pieces: new Map(), wide: 64, state };
@@ -30,7 +30,7 @@ function begin(body, state) {
     make("p", { class: "what" }, "Each column is a position, each row a layer, from the input at the bottom to the output at the top. A cell shows the token that would come next if the model stopped there; the darker, the surer."),
     scroller, told,
     make("p", { class: "quiet" }, "This is the logit lens: the last norm and the head read every layer, as if it were the last. Early layers speak another language, so what they seem to say is often nonsense."),
-    python("lens = sayso.lens.logit_lens(model, ids)\nlens.top[layer + 1, 0, position], lens.top_logprobs[layer + 1, 0, position].exp()"),
+    python("lens = sayso.lens.logit_lens(model, ids)\nlens.top[:, 0, -1], lens.top_logprobs[:, 0, -1].exp()  # of each stream, at the last position"),
   );
   scroller.addEventListener("scroll", () => requestAnimationFrame(() => render(map)));
   new ResizeObserver(() => render(map)).observe(scroller);

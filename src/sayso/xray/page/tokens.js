@@ -1,6 +1,6 @@
 // The text as tokens: how surprising each one was, and which one is explained.
 
-import { between, color, digits, fill, make, percent, python, shown, table } from "./dom.js";
+import { between, color, digits, fill, folded, make, percent, python, shown, table } from "./dom.js";
 import { select } from "./place.js";
 import { load, saved } from "./source.js";
 
@@ -12,24 +12,30 @@ const PAUSE = 1200, WRITTEN = 20; // milliseconds of a picture of the film, and 
 let film = null;
 
 // Go through the positions one by one; every panel follows.
-function play(state) {
+function play(state, button) {
+  const { tokens: { length }, prompt } = state.facts;
   if (film) {
     clearInterval(film);
     film = null;
-    return;
+  } else if (length > 1) {
+    let p = state.p + 1 < length ? state.p : prompt < length ? prompt - 2 : -1;
+    film = setInterval(() => {
+      p += 1;
+      if (p >= length - 1) play(state, button);
+      select({ p, y: null, c: null, k: null });
+    }, PAUSE);
   }
-  const { length } = state.facts.tokens;
-  let p = state.p + 1 < length ? state.p : Math.min(state.facts.prompt, length) - 1;
-  film = setInterval(() => {
-    p += 1;
-    select({ p, y: null, c: null, k: null });
-    if (p >= length - 1) play(state);
-  }, PAUSE);
+  button.textContent = film ? "Stop" : "Play";
+  button.setAttribute("aria-pressed", film !== null);
 }
 
 // Let the model write on, and show all of it.
-async function write() {
+async function write(told) {
   const { meta } = await load("continued", { count: WRITTEN }), asked = new URLSearchParams(location.search);
+  if (!meta.text) {
+    told.textContent = "The model ends the text here.";
+    return;
+  }
   asked.set("text", (asked.get("text") ?? "") + meta.text);
   location.assign(`?${asked}`);
 }
@@ -50,17 +56,18 @@ export async function draw(body, state) {
   chips.push(make("button", { type: "button", class: "token next", "aria-pressed": String(state.p === tokens.length - 1), onclick: () => select({ p: tokens.length - 1, y: null, c: null, k: null }) }, "what comes next?"));
   const at = state.p + 1;
   const told = at < tokens.length
-    ? `Token ${at}, "${tokens[at][1]}", has the id ${tokens[at][0]}. The model gave it ${percent(2 ** -surprisal[at])}: a surprise of ${digits(surprisal[at], 1)} bits, and ${rank[at] ? `${rank[at]} tokens were likelier` : "no token was likelier"}.`
+    ? `Token ${at}, "${shown(tokens[at][1])}", has the id ${tokens[at][0]}. The model gave it ${percent(2 ** -surprisal[at])}: a surprise of ${digits(surprisal[at], 1)} bits, and ${rank[at] ? `${rank[at]} ${rank[at] === 1 ? "token was" : "tokens were"} likelier` : "no token was likelier"}.`
     : `After all ${tokens.length} tokens, the model predicts what comes next.`;
+  const said = make("p", { class: "told", role: "status" }, told);
   fill(body,
     make("p", { class: "what" }, "The model reads tokens, not words. The darker a token, the less the model expected it. Choose one to see why it came."),
     make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
     make("div", { class: "pickers" },
-      make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: () => play(state) }, film ? "Stop" : "Play"),
-      saved() || !new URLSearchParams(location.search).has("text") ? null : make("button", { type: "button", onclick: write }, `Let it write ${WRITTEN} tokens`)),
-    make("p", { class: "told" }, told),
-    make("details", {}, make("summary", {}, "Table"), table("Tokens", [["Position", true], ["Token", false], ["Id", true], ["Surprise, bits", true], ["Likelier tokens", true]],
+      make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: ({ currentTarget }) => play(state, currentTarget) }, film ? "Stop" : "Play"),
+      saved() || !new URLSearchParams(location.search).has("text") ? null : make("button", { type: "button", onclick: () => write(said).catch((error) => { said.textContent = error.message; }) }, `Let it write ${WRITTEN} tokens`)),
+    said,
+    folded("Table", () => table("Tokens", [["Position", true], ["Token", false], ["Id", true], ["Surprise, bits", true], ["Likelier tokens", true]],
       tokens.map(([id, text], i) => [String(i), shown(text), String(id), i ? digits(surprisal[i]) : "", i ? String(rank[i]) : ""]))),
-    python('ids = model.ids(text)\n-model.logprobs(text) / math.log(2)  # bits of each token'),
+    python('ids = model.ids(text)\n-model.logprobs(text) / torch.tensor(2.0).log()  # bits of each token'),
   );
 }

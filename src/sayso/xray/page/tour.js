@@ -1,7 +1,7 @@
 // A guided tour: each stop says what a panel is, in plain words, about the text at hand. What it says is computed.
 
 import { digits, make, percent, shown, signed } from "./dom.js";
-import { load } from "./source.js";
+import { load, saved } from "./source.js";
 import { byToken, difference, wanted } from "./why_numbers.js";
 
 const quoted = (text) => `"${shown(text)}"`;
@@ -22,7 +22,7 @@ const STOPS = [
     const { meta } = await load("positions");
     const kinds = new Set(meta.kinds);
     if (kinds.has("rotary")) return "Where is the position? Not in these numbers: it is told inside attention, by turning queries and keys. Two tokens are compared by how far apart they are.";
-    return kinds.has("learned") ? "Where is the position? It is in these numbers: a row for each position was added." : "Where is the position? Nothing tells it, but that each position sees only what came before.";
+    return kinds.has("learned") ? "Where is the position? It is in these numbers: a row for each position was added." : "Where is the position? Nothing tells it, except that each position sees only those before it.";
   }],
   ["map", async ({ p, facts }) => {
     const { meta, arrays } = await load("map", { first: Math.floor(p / 64) * 64 });
@@ -51,7 +51,7 @@ const STOPS = [
   ["head", async ({ facts, p, l, h }) => {
     const { arrays } = await load("head", { layer: l, head: h }), time = facts.tokens.length;
     const row = arrays.pattern.subarray(p * time, p * time + p + 1), at = row.indexOf(Math.max(...row));
-    return `Which token did it look at? From ${quoted(facts.tokens[p][1])}, most at ${quoted(facts.tokens[at][1])}: ${percent(row[at])} of its attention.${at === 0 && p > 0 ? " Heads that find nothing look at the first token; there they rest." : ""}`;
+    return `Which token did it look at? From ${quoted(facts.tokens[p][1])}, most at ${quoted(facts.tokens[at][1])}: ${percent(row[at])} of its attention.${at === 0 && p > 0 ? " Heads that find nothing often rest on the first token." : ""}`;
   }],
   ["head", async ({ p, l, h }) => {
     const { meta } = await load("written", { layer: l, head: h, position: p });
@@ -64,11 +64,11 @@ const STOPS = [
   }],
   ["logits", async (state) => {
     const { meta, arrays } = await wanted(state);
-    return `In the end, ${quoted(meta.candidates[0][1])} has the largest logit, ${digits(arrays.logit[0])}, and so the largest probability: ${percent(arrays.probability[0])}. The next one is ${quoted(meta.candidates[1][1])}, with ${percent(arrays.probability[1])}.`;
+    return `In the end, ${quoted(meta.candidates[0][1])} has the largest logit, and so the largest probability: ${percent(arrays.probability[0])}. The next one is ${quoted(meta.candidates[1][1])}, with ${percent(arrays.probability[1])}.`;
   }],
   ["logits", async (state) => {
     const { meta } = await wanted(state);
-    return `At temperature 0, ${quoted(meta.candidates[0][1])} is taken, always. Move the slider: the higher the temperature, the more often a less likely token is drawn.`;
+    return `At temperature 0, ${quoted(meta.candidates[0][1])} is always taken. Move the slider: the higher the temperature, the more often a less likely token is drawn.`;
   }],
   ["why", async (state) => {
     const { logit } = await difference(state), found = await byToken(state).catch(() => null);
@@ -76,7 +76,7 @@ const STOPS = [
     const { tokens } = found, at = tokens.reduce((best, value, i) => (Math.abs(value) > Math.abs(tokens[best]) ? i : best), 0);
     return `Why ${state.question}? All parts add up to ${signed(logit[0])}. Of the tokens of the text, ${quoted(state.facts.tokens[at][1])} at position ${at} speaks loudest: ${signed(tokens[at])}.`;
   }],
-  ["what-if", async ({ l, h }) => `Is head ${l}.${h} really needed? Switch it off, and see. That is an experiment, and better evidence than any sum.`],
+  ["what-if", async ({ l, h }) => `Is head ${l}.${h} really needed? ${saved() ? "On a server, it can be switched off here." : "Switch it off, and see."} That is an experiment, and better evidence than any sum.`],
 ];
 
 let at = 0;

@@ -8,17 +8,22 @@ export const depends = ["p", "l", "h"];
 export async function draw(body, state) {
   body.changes ??= [];
   const { changes } = body, again = () => draw(body, state).catch((error) => { result.textContent = error.message; });
-  const add = (change) => () => { changes.push(change); again(); };
+  const push = (change) => { changes.push(body.added = change); again(); };
+  const add = (change) => () => push(change);
   const off = (label, change) => make("button", { type: "button", onclick: add(change) }, label);
   const result = make("div", { role: "status" });
   const other = make("input", { type: "text", "aria-label": "Another text with as many tokens", placeholder: "another text with as many tokens" });
-  const patch = make("button", { type: "button", onclick: () => { changes.push({ part: "head", layer: state.l, head: state.h, text: other.value }); again(); } }, `Take head ${state.l}.${state.h} from it`);
+  const patch = make("button", { type: "button", onclick: () => push({ part: "head", layer: state.l, head: state.h, text: other.value }) }, `Take head ${state.l}.${state.h} from it`);
   const [more, less, strength] = [["more of this", "text"], ["than of this", "text"], ["strength", "number"]].map(([label, type]) => make("input", { type, step: "any", "aria-label": label, placeholder: label }));
-  strength.value = "4";
-  const steer = make("button", { type: "button", onclick: () => { changes.push({ part: "steer", layer: state.l, text: more.value, against: less.value, strength: Number(strength.value) }); again(); } }, `Steer after layer ${state.l}`);
+  const typed = (body.typed ??= { other: "", more: "", less: "", strength: "4" });
+  for (const [name, input] of Object.entries({ other, more, less, strength })) {
+    input.value = typed[name]; // what is typed stays when the panel is drawn again
+    input.addEventListener("input", () => { typed[name] = input.value; });
+  }
+  const steer = make("button", { type: "button", onclick: () => push({ part: "steer", layer: state.l, text: more.value, against: less.value, strength: Number(strength.value) }) }, `Steer after layer ${state.l}`);
   const name = ({ part, layer, head, text, against, strength: times }) => part === "steer" ? `${times} × ("${text}" - "${against}") after layer ${layer}` : `${part === "head" ? `head ${layer}.${head}` : `${part === "mlp" ? "MLP" : part} ${layer}`}${text === undefined ? " off" : ` from "${text}"`}`;
   fill(body,
-    make("p", { class: "what" }, "Switch a part off, at every position, and see what the model would say without it. What changes was done by that part; what does not had other reasons too."),
+    make("p", { class: "what" }, "Switch a part off, at every position, and see what the model would say without it. What changes depends on that part; what stays the same has other causes as well."),
     saved() ? make("p", {}, "A saved page cannot compute what is not in it. The Python below does the same; or open the x-ray on a server.") : make("div", { class: "pickers" },
       off(`Head ${state.l}.${state.h} off`, { part: "head", layer: state.l, head: state.h }), off(`Attention ${state.l} off`, { part: "attention", layer: state.l }), off(`MLP ${state.l} off`, { part: "mlp", layer: state.l }),
       other, patch, more, less, strength, steer),
@@ -36,8 +41,12 @@ export async function draw(body, state) {
       table("What comes next", [["Token", false], ["As it is", true], ["With the changes", true], ["Points", true]], rows.map(([id, before, after]) => [shown(meta.words[id]), percent(before), percent(after), signed(100 * (after - before), 1)])),
       python(meta.python));
   } catch (error) {
-    changes.pop();
-    await draw(body, state);
+    const at = changes.indexOf(body.added);
+    body.added = null;
+    if (at >= 0) {
+      changes.splice(at, 1); // the one that was just added, and cannot be
+      await draw(body, state);
+    }
     body.querySelector("[role=status]").textContent = error.message;
   }
 }

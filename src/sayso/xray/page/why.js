@@ -1,10 +1,11 @@
 // Why this token and not that one: the parts of the model, and the tokens of the text, that add up to the difference.
 
-import { between, color, digits, fill, make, percent, python, shown, signed, table } from "./dom.js";
+import { between, color, digits, fill, folded, make, percent, python, shown, signed, table } from "./dom.js";
 import { select } from "./place.js";
 import { byToken, difference, wanted } from "./why_numbers.js";
 
 export const depends = ["p", "y", "c"];
+export const compares = true; // two tokens
 const BARS = 12;
 const INPUTS = { hook_embed: "the token itself", hook_pos_embed: "its position", hook_ngram_embed: "its n-grams", hook_shift_embed: "the tokens before it" };
 
@@ -22,13 +23,14 @@ export async function draw(body, state) {
   if (named.length > kept.length) kept.push([`${named.length - kept.length} other parts`, others]);
   const whole = parts.logit[0];
   const tokens = make("div", { "aria-busy": "true" }, make("p", { class: "quiet" }, "Computing what each token of the text adds …"));
-  const ratio = Math.exp(Math.abs(whole));
+  const share = (token) => arrays.probability[meta.candidates.findIndex(([id]) => id === token)], likelier = share(state.y) / share(state.c), ratio = Math.max(likelier, 1 / likelier);
+  const capped = state.facts.shape.logit_cap ? " (before the soft cap)" : "";
   fill(body,
     make("p", { class: "what" }, "The logit of a token is a sum of what every part of the model wrote. The difference of two logits says how many times likelier one token is than the other."),
     make("div", { class: "pickers" }, chooser("Why", state.y, "y"), chooser("and not", state.c, "c")),
-    make("p", { class: "told" }, `The difference is ${signed(whole)}: "${shown(state.word(state.y))}" is ${ratio > 1e4 ? "more than 10,000" : digits(ratio, ratio < 10 ? 2 : 0)} times ${whole >= 0 ? "likelier" : "less likely"} than "${shown(state.word(state.c))}".`),
+    make("p", { class: "told" }, `The difference is ${signed(whole)}${capped}: "${shown(state.word(state.y))}" is ${ratio > 1e4 ? "more than 10,000" : digits(ratio, ratio < 10 ? 2 : 0)} times ${likelier >= 1 ? "likelier" : "less likely"} than "${shown(state.word(state.c))}".`),
     waterfall(kept, whole),
-    make("details", {}, make("summary", {}, "All parts"), table("Every part, in the order of the model", [["Part", false], ["Adds", true]], [...named.map(([name, value]) => [name, signed(value, 4)]), ["sum", signed(named.reduce((sum, [, value]) => sum + value, 0), 4)]])),
+    folded("All parts", () => table("Every part, in the order of the model", [["Part", false], ["Adds", true]], [...named.map(([name, value]) => [name, signed(value, 4)]), ["sum", signed(named.reduce((sum, [, value]) => sum + value, 0), 4)]])),
     tokens,
     python(`found = sayso.lens.direct_attribution(model, ids, ${state.y}, ${state.c}, position=${state.p})\nfound.total - found.logit  # nearly 0\nby_token = sayso.lens.token_contributions(model, ids, [${state.y}, ${state.c}], position=${state.p})\nby_token.tokens[0] - by_token.tokens[1]`),
   );
@@ -61,5 +63,5 @@ function shares({ tokens: values, bias }, state, whole) {
   return [make("h3", {}, "By token of the text"),
     make("p", { class: "quiet" }, `With attention and gates as they were, the prediction is linear in what each token put in: these numbers and the biases, ${signed(bias)}, add up to ${signed(whole)}.`),
     make("div", { class: "chips" }, chips),
-    make("details", {}, make("summary", {}, "Table"), table("What each token adds", [["Position", true], ["Token", false], ["Adds", true]], Array.from(values, (value, i) => [String(i), shown(state.facts.tokens[i][1]), signed(value, 3)])))];
+    folded("Table", () => table("What each token adds", [["Position", true], ["Token", false], ["Adds", true]], Array.from(values, (value, i) => [String(i), shown(state.facts.tokens[i][1]), signed(value, 3)])))];
 }
