@@ -78,6 +78,11 @@ def test_a_budget_below_the_smallest_model_is_refused() -> None:
         plan_run(0.99 * least, 8192, 1024)
 
 
+def test_a_budget_beyond_the_dial_is_refused() -> None:
+    with pytest.raises(UserError, match="no deeper model than 64 layers; got 1e\\+30"):
+        plan_run(1e30, 8192, 1024)
+
+
 @pytest.mark.parametrize(
     ("options", "flops"),
     [
@@ -111,6 +116,11 @@ def test_the_law_of_the_life_is_used(tmp_path: Path, capsys: pytest.CaptureFixtu
     told = capsys.readouterr().out
     assert "Expected loss:" in told
     assert "Smaller models that reach the same loss" in told
+    for name, value in (("E", None), ("beta", 0)):
+        broken = json.dumps({"E": 1, "A": 1, "B": 1, "alpha": 1, "beta": 1} | {name: value})
+        path.write_text(broken)
+        assert run(["plan", "--flops", "1e18", "--life", str(life.root)]) == 2
+        assert "must be a positive number; got" in capsys.readouterr().err
     path.write_text("{}")
     assert run(["plan", "--flops", "1e18", "--life", str(life.root)]) == 2
     assert "law.json" in capsys.readouterr().err

@@ -127,6 +127,26 @@ def test_intervals_cover_what_was_planted() -> None:
     assert again.values["E"].tolist() == intervals.values["E"][:3].tolist()
 
 
+def test_intervals_are_those_of_the_fit() -> None:
+    """With its delta: a run far from the law bends only fits that count it by its square."""
+    runs = grid(0.002)
+    loss = runs.loss.copy()
+    loss[5] *= 1.6
+    bent = Runs(runs.parameters, runs.tokens, loss)
+    spread = [bootstrap(bent, fit_law(bent, delta=delta), 25, delta=delta).values["E"].std() for delta in (1e-3, 1.0)]
+    assert spread[1] > 3 * spread[0]
+    ahead = [extrapolation(bent, delta=delta).fit.objective for delta in (1e-3, 1.0)]
+    assert ahead[1] > 10 * ahead[0]
+
+
+def test_exponents_stay_positive() -> None:
+    """Where more tokens gave higher losses, the law has no gain from them, and still a best size."""
+    runs = grid()
+    law = fit_law(Runs(runs.parameters, runs.tokens, runs.loss[np.argsort(-runs.tokens, kind="stable")])).law
+    assert min(law.alpha, law.beta) >= 1e-3
+    assert all(isinstance(value, float) and value > 0 for value in law.best(1e20))
+
+
 def test_the_largest_runs_are_predicted_from_the_others() -> None:
     found = extrapolation(grid(0.002), 0.25)
     assert len(found.runs) == 18
@@ -179,6 +199,11 @@ def test_rising_losses_are_found() -> None:
         ("parameters,tokens\n1,2\n", "line 2 has no loss; its columns are parameters, tokens"),
         ("parameters,loss\n1,2\n", "line 2 has no tokens or flops"),
         ("parameters,tokens,loss\n1,2,3\n1,two,3\n", "line 3: tokens must be a positive number; got 'two'"),
+        ('{"parameters": 1e999, "tokens": 2, "loss": 3}', "line 1: parameters must be a positive number; got inf"),
+        ('{"parameters": 1' + "0" * 400 + ', "tokens": 2, "loss": 3}', "line 1: parameters must be a positive number"),
+        ('{"parameters": 1' + "0" * 5000 + ', "tokens": 2, "loss": 3}', "line 1 is not JSON"),
+        ("[" * 10_000, "has no"),
+        ('parameters,tokens,loss\n"' + "1" * 200_000, "is not CSV"),
         ("N,D,L\n1,2,-3\n", "line 2: l must be a positive number; got '-3'"),
         ('{"parameters": 1, "tokens": 2, "loss": 3}\n{"parameters"\n', "line 2 is not JSON"),
         ("parameters,tokens,loss\n" + "1,2,3\n" * 5, "needs at least 6 runs; got 5"),

@@ -133,6 +133,27 @@ def test_a_part_is_switched_off(visit: Open, serve: Callable[..., str], replier:
     expect(page.locator("#what-if .changes li")).to_have_count(0)
 
 
+def test_a_film_goes_through_the_positions(visit: Open, serve: Callable[..., str]) -> None:
+    """From the beginning if nothing was generated; until it is stopped."""
+    page = drawn(visit(serve(), "/xray?text=the%20cat"))
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator("#now")).to_contain_text("at position 0:")
+    expect(page.locator("#now")).to_contain_text("at position 1:")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Play").wait_for()
+    place = page.locator("#now").inner_text()
+    page.wait_for_timeout(1500)
+    assert page.locator("#now").inner_text() == place
+
+
+def test_the_model_writes_on(visit: Open, serve: Callable[..., str], replier: Replier) -> None:
+    page = drawn(visit(serve(), "/xray?text=the%20cat"))
+    page.get_by_role("button", name="Let it write 20 tokens").click()
+    made = View(replier.model, replier.tokenizer, replier.text_ids("the cat")).panel("continued", count=20)
+    count = len(replier.text_ids("the cat" + made.meta["text"])) + 1
+    expect(page.get_by_role("group", name="Tokens").get_by_role("button")).to_have_count(count)
+
+
 def test_a_saved_page_needs_no_network(visit: Open, replier: Replier, tmp_path: Path) -> None:
     """It opens from disk, has the panels of the last positions, and says what it does not have."""
     path = tmp_path / "x-ray.html"

@@ -286,9 +286,12 @@ def test_what_is_not_there_is_said(tokenizer: Tokenizer, kind: str, where: dict[
     assert says in str(error.value)
 
 
-def test_a_view_is_of_one_row(opened: Opened) -> None:
+def test_a_view_is_of_one_row(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="one row of tokens; got 2"):
         View(opened.module, opened.tokenizer, [[1, 2], [3, 4]])
+    monkeypatch.setattr("sayso.xray.view.LONGEST", 4)
+    with pytest.raises(UserError, match="at most 4 tokens; got 5"):
+        View(opened.module, opened.tokenizer, [1] * 5)
     with pytest.raises(UserError, match="at most 160 ids"):
         View(opened.module, opened.tokenizer, [1] * 161)
 

@@ -88,8 +88,8 @@ def bits_by_context(
 ) -> Mapping[int, float]:
     """Return the mean bits of a token by the number of tokens before it that are seen: what memory is worth.
 
-    The same `targets` random tokens are predicted from ever more of the text, up to `longest` tokens. Raises `UserError`
-    for a text of fewer than three tokens.
+    The same `targets` random tokens are predicted from ever more of the text, up to `longest` tokens. Raises
+    `UserError` for a text of fewer than three tokens.
     """
     ids = tokenizer.encode(text)
     limit = min(longest or model.config.context, model.config.context, len(ids) - 1)

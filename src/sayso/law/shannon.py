@@ -23,10 +23,7 @@ def approximation(text: str, order: int, unit: Unit = "letters", length: int = 8
     if len(parts) <= max(1, order):
         raise UserError(f"An approximation of order {order} needs more than {max(1, order)} {unit}; got {len(parts)}.")
     rng, count = random.Random(seed), length if unit == "letters" else max(1, length // 6)
-    if order == 0:
-        drawn = rng.choices(sorted({*parts}), k=count)
-    else:
-        drawn = _drawn(parts, order, count, rng)
+    drawn = rng.choices(sorted({*parts}), k=count) if order == 0 else _drawn(parts, order, count, rng)
     return ("" if unit == "letters" else " ").join(drawn)
 
 

@@ -1,4 +1,4 @@
-"""Act: what prediction means, on a text: surprisal, Markov models beside networks, samples, and what memory is worth."""
+"""Act: what prediction is worth on a text: Markov models beside networks, surprisal, memory, and samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field

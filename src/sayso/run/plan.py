@@ -1,5 +1,6 @@
 """Act: plan a training run from a budget of time, money or FLOPs."""
 
+import math
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -121,8 +122,8 @@ def _show(plan: Plan, speed: float | None, has_law: bool) -> None:
         f"matrices, {plan.weights / 1e6:,.2f}M in all."
     )
     say(
-        f"{plan.tokens:,} tokens, {plan.tokens / plan.parameters:.1f} for each of these weights: {plan.steps:,} steps of "
-        f"{plan.rows} rows x {plan.row_tokens} tokens."
+        f"{plan.tokens:,} tokens, {plan.tokens / plan.parameters:.1f} for each of these weights: {plan.steps:,} steps "
+        f"of {plan.rows} rows x {plan.row_tokens} tokens."
     )
     if speed is not None:
         say(f"At {speed:.3g} FLOPs per second: {plan.flops / speed / 60:,.1f} minutes.")
@@ -152,8 +153,5 @@ def _show_others(best: Plan, others: tuple[Alternative, ...]) -> None:
 
 
 def _size(value: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}"
+    power = max(0, min(4, int(math.log10(max(value, 1)) // 3)))
+    return f"{value / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

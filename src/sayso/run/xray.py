@@ -34,7 +34,7 @@ class Xray(Options):
     replace: bool = False
     """Overwrite the file if it exists."""
     chat: bool = False
-    """Read the text as a message, in the model's chat template; without --tokens, the first token of the reply is explained."""
+    """Read the text as a message, in the model's chat template, and explain the first token of the reply."""
     tokens: Annotated[int, Range(0, 512)] = 0
     """Tokens to generate greedily after the text; the last two of them and the next one are explained."""
     device: str | None = None

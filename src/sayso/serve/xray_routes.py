@@ -107,9 +107,7 @@ def xray_routes(models: ServedModels, store: Store) -> APIRouter:
         if said.generation is None or trace is None or not trace.completion_ids:
             raise ApiError(404, "Only a reply whose tokens were stored has an x-ray.", "not_found", "message_id")
         if said.generation.fingerprint != served.fingerprint:
-            text = (
-                f"This reply was made by '{said.generation.model}', with other weights than those that are served now;"
-            )
+            text = f"This reply was made by '{said.generation.model}', with other weights than those served now;"
             raise ApiError(409, f"{text} serve that model to see its x-ray.", "other_model", "message_id")
         return [*trace.prompt_ids, *trace.completion_ids], len(trace.prompt_ids)
 
