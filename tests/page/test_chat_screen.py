@@ -135,12 +135,12 @@ def test_the_keyboard_is_enough(visit: Open, store: Store) -> None:
     assert store.branch(1)[0].content == "first\nsecond"
     expect(page.get_by_label("Your message")).to_be_focused()
     names = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Shift+Tab")
         names.append(page.evaluate("document.activeElement.className"))
         shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert shown == "solid"
-    assert names == ["copy", "again", "edit", "icon down", "icon up"]
+    assert names == ["xray", "copy", "again", "edit", "icon down", "icon up"]
     page.keyboard.press("Enter")
     page.locator(".up[aria-pressed=true]").wait_for()
     page.keyboard.press("Enter")

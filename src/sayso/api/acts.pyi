@@ -8,6 +8,8 @@ from typing import Any, Literal
 from sayso.run.acts import Command
 from sayso.run.law import Fitted
 from sayso.run.law_attention import Rebuilt
+from sayso.run.law_perplexity import Measured
+from sayso.run.plan import Planned
 from sayso.run.rasp import Ran
 from sayso.run.rasp_weights import Values, Weights
 from sayso.run.results import Trained, Written
@@ -773,6 +775,37 @@ class Acts:
         device: str | None = ...,
     ) -> Written:
         """Write a page that shows why a model's next token came."""
+    def plan(
+        self,
+        *,
+        minutes: float | None = ...,
+        flops: float | None = ...,
+        gpus: int | None = ...,
+        hours: float | None = ...,
+        dollars: float | None = ...,
+        price: float | None = ...,
+        peak: float | None = ...,
+        utilization: float = ...,
+        vocab_size: int = ...,
+        context: int = ...,
+        law: str | PathLike[str] | None = ...,
+        device: str | None = ...,
+    ) -> Planned:
+        """Plan a training run from a budget of time, money or FLOPs."""
+    def law_perplexity(
+        self,
+        text: str | PathLike[str],
+        models: str | Sequence[str] = ...,
+        *,
+        example: str | PathLike[str] | None = ...,
+        targets: int = ...,
+        longest: int | None = ...,
+        seed: int = ...,
+        out: str | PathLike[str] | None = ...,
+        replace: bool = ...,
+        device: str | None = ...,
+    ) -> Measured:
+        """Measure what prediction is worth on a text."""
     def law_fit(
         self,
         runs: str | PathLike[str],

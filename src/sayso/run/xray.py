@@ -16,7 +16,7 @@ from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 from sayso.weights.models import called, newest_model
-from sayso.xray.saved import save_page
+from sayso.xray.saved import POSITIONS, save_page
 from sayso.xray.view import View
 
 
@@ -36,7 +36,7 @@ class Xray(Options):
     chat: bool = False
     """Read the text as a message, in the model's chat template, and explain the first token of the reply."""
     tokens: Annotated[int, Range(0, 512)] = 0
-    """Tokens to generate greedily after the text; the last two of them and the next one are explained."""
+    """Tokens to generate greedily after the text; up to seven of them and the next one are explained."""
     device: str | None = None
     """Device: cpu, cuda or mps. Default: the best one available."""
     life: Path = Path("life")
@@ -50,18 +50,20 @@ def xray(options: Xray) -> Written:
     with locked(options.out):
         new_file(options.out, "--out", options.replace)
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
-        view = View(replier.model, replier.tokenizer, _ids(replier, options), called(folder))
+        given, made = _ids(replier, options)
+        prompt = max(len(given), len(given) + len(made) - POSITIONS + 1)  # the first that is explained
+        view = View(replier.model, replier.tokenizer, [*given, *made], called(folder), prompt)
         save_page(view, options.out)
     say(f"Saved {options.out}: {options.out.stat().st_size / 1e6:,.1f} MB. Open it in a browser.")
     return Written(options.out)
 
 
-def _ids(replier: Replier, options: Xray) -> list[int]:
+def _ids(replier: Replier, options: Xray) -> tuple[list[int], list[int]]:
     """Return the ids of the text, and of what the model says after it."""
     messages = [{"role": "user", "content": options.text}]
     ids = replier.prompt_ids(messages) if options.chat else replier.text_ids(options.text)
     if not options.tokens:
-        return ids
+        return ids, []
     sampling = Sampling(temperature=0, max_tokens=options.tokens)
     (made,) = generate(replier.model, [ids], sampling, replier.stop_ids)
-    return [*ids, *made.ids]
+    return ids, list(made.ids)

@@ -23,7 +23,7 @@ MODULES = (
     *("neurons", "logits", "why", "what_if", "tour", "main"),
 )
 """The page's modules, each after those that it imports."""
-POSITIONS = 3
+POSITIONS = 8
 """Positions of which a saved page has all panels: the last ones. The others have no logits and nothing on why."""
 
 

@@ -12,6 +12,7 @@ export async function draw(body, state) {
   map.state = state;
   map.cursor ??= null;
   await piece(map, state.p);
+  reveal(map);
   render(map);
   tell(map, state.l + 1, state.p);
 }
@@ -27,7 +28,7 @@ function begin(body, state) {
   room.style.width = `${LABEL + columns * map.wide}px`;
   room.style.height = `${(rows + 1) * HIGH}px`;
   fill(body,
-    make("p", { class: "what" }, "Each column is a position, each row a layer, from the input at the bottom to the output at the top. A cell shows the token that would come next if the model stopped there; the darker, the surer."),
+    make("p", { class: "what" }, "Each column is a position, each row a layer, from the input at the bottom to the output at the top. A cell shows the token that would come next if the model stopped there; the more color, the surer."),
     scroller, told,
     make("p", { class: "quiet" }, "This is the logit lens: the last norm and the head read every layer, as if it were the last. Early layers speak another language, so what they seem to say is often nonsense."),
     python("lens = sayso.lens.logit_lens(model, ids)\nlens.top[:, 0, -1], lens.top_logprobs[:, 0, -1].exp()  # of each stream, at the last position"),
@@ -58,6 +59,12 @@ const choose = (row, column) => select({ p: column, l: Math.max(0, row - 1), y: 
 async function piece(map, position) {
   const first = Math.floor(position / PIECE) * PIECE;
   if (!map.pieces.has(first)) map.pieces.set(first, await load("map", { first }));
+}
+
+// Scroll to the chosen column if it is not in sight.
+function reveal({ scroller, state, wide }) {
+  const left = state.p * wide, sight = scroller.clientWidth - LABEL;
+  if (left < scroller.scrollLeft || left + wide > scroller.scrollLeft + sight) scroller.scrollLeft = left - sight / 2;
 }
 
 function at(map, row, column) {

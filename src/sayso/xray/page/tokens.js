@@ -60,7 +60,7 @@ export async function draw(body, state) {
     : `After all ${tokens.length} tokens, the model predicts what comes next.`;
   const said = make("p", { class: "told", role: "status" }, told);
   fill(body,
-    make("p", { class: "what" }, "The model reads tokens, not words. The darker a token, the less the model expected it. Choose one to see why it came."),
+    make("p", { class: "what" }, "The model reads tokens, not words. The more color a token has, the less the model expected it. Choose one to see why it came."),
     make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
     make("div", { class: "pickers" },
       make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: ({ currentTarget }) => play(state, currentTarget) }, film ? "Stop" : "Play"),

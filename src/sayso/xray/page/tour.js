@@ -11,8 +11,8 @@ const STOPS = [
   ["tokens", async ({ facts, p }) => `The text was cut into ${facts.tokens.length} tokens. The model has read up to ${quoted(facts.tokens[p][1])}, and all that follows is about what comes after it.`],
   ["tokens", async ({ facts, surprisal }) => {
     const at = surprisal.reduce((best, bits, i) => (bits > surprisal[best] || Number.isNaN(surprisal[best]) ? i : best), 1);
-    if (facts.tokens.length < 2) return "A token is the darker, the less the model expected it. With one token there is nothing to expect yet.";
-    return `The darkest token is ${quoted(facts.tokens[at][1])}: the model gave it only ${percent(2 ** -surprisal[at])} before it was read.`;
+    if (facts.tokens.length < 2) return "The more color a token has, the less the model expected it. With one token there is nothing to expect yet.";
+    return `The token with the most color is ${quoted(facts.tokens[at][1])}: the model gave it only ${percent(2 ** -surprisal[at])} before it was read.`;
   }],
   ["embedding", async ({ p, facts }) => {
     const { meta } = await load("embedding", { position: p });
