@@ -99,7 +99,13 @@ def make_app(
             await recorder.close()
         await traffic.close()
 
-    speakers = Speakers(lambda: models.speakers, partial(_ask, models), lambda: models.closing, lambda: models.canary)
+    speakers = Speakers(
+        lambda: models.speakers,
+        partial(_ask, models),
+        lambda: models.closing,
+        lambda: models.canary,
+        lambda: f"{models.main.name} {models.main.fingerprint}",
+    )
     own = page_routes(store, records_of(life, acts), speakers)
     routers = [*_api_routes(models), reply_routes(replies, models), xray_routes(models, store), *own]
     app = assemble(routers, Gate(keyring, traffic, origins, body_limit), lifespan)

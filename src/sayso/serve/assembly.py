@@ -48,6 +48,8 @@ class Speakers:
     """Whether the server is shutting down."""
     canary: Callable[[], Canary | None] = lambda: None
     """The canary of the moment."""
+    answering: Callable[[], str] = lambda: ""
+    """A mark of the model that answers, which is another one as soon as another model does."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def page_routes(store: Store, records: LifeRecords | None, speakers: Speakers) -
         run_routes(records),
         model_routes(records, store),
         diagnose_routes(store),
-        change_routes(Changes(partial(_marks, store, records), speakers.closing)),
+        change_routes(Changes(partial(_marks, store, records, speakers.answering), speakers.closing)),
         watch_routes(store),
         triage_routes(store),
     ]
@@ -117,6 +119,6 @@ def records_of(life: Life | None, acts: Acts | None) -> LifeRecords | None:
     return LifeRecords(RunList(life), RunCurves(life), Jobs(life, acts.environment), acts)
 
 
-def _marks(store: Store, records: LifeRecords | None) -> Mapping[str, Any]:
+def _marks(store: Store, records: LifeRecords | None, answering: Callable[[], str]) -> Mapping[str, Any]:
     """Return what has to change for a page to read it again, by topic."""
-    return {**store_marks(store), **(records.marks() if records else {})}
+    return {**store_marks(store), "answering": answering(), **(records.marks() if records else {})}

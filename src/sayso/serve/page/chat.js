@@ -423,7 +423,7 @@ function showModelProblem() {
 // What changed meanwhile, here or elsewhere: another model may answer, and there may be other conversations.
 async function news(topics) {
   const about = (...names) => concerns(topics, names);
-  if (about("aliases", "ratings")) await learnModel().catch(() => {});
+  if (about("aliases", "answering", "ratings")) await learnModel().catch(() => {});
   const short = find("#list").children.length <= LISTED; // a longer list would lose its place
   if (open && short && about("messages") && !state.speaking.size) await showList().catch(() => {});
 }
