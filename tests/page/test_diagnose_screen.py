@@ -86,7 +86,7 @@ def test_a_sample_is_drawn_and_read_by_keys(visit: Open, store: Store, replies: 
     page.locator(".noted").get_by_text("far too j short").wait_for()
     [note] = Notes(store).listed()
     assert (note.text, note.message_id) == ("far too j short", items[1].message_id)
-    page.wait_for_function("document.activeElement.matches('.write')")
+    expect(page.locator(".write:focus")).to_have_count(1)
     page.keyboard.press("j")
     page.get_by_text("2 of 4 read").wait_for()
     page.reload()

@@ -6,7 +6,7 @@ Order 0 draws letters uniformly, order 1 by their frequency, order n by what fol
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from sayso.base.errors import UserError
@@ -29,14 +29,14 @@ def approximation(text: str, order: int, unit: Unit = "letters", length: int = 8
 
 def _drawn(parts: Sequence[str], order: int, count: int, rng: random.Random) -> list[str]:
     """Return parts drawn by what followed the `order` - 1 parts before; where nothing did, it begins anew."""
-    follows: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    follows: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for at in range(len(parts) - order + 1):
         follows[tuple(parts[at : at + order - 1])][parts[at + order - 1]] += 1
     starts, made = list(follows), list[str]()
     while len(made) < count:
         context = tuple(made[len(made) - order + 1 :]) if order > 1 else ()
         if context not in follows:
-            made += rng.choice(starts) if order > 1 else ()  # type: ignore[misc]
+            made += rng.choice(starts)
             continue
         options = follows[context]
         made += rng.choices(list(options), list(options.values()))
