@@ -46,7 +46,7 @@ def main() -> None:
             covered[name].append(low <= truth <= high)
         far = law.best(100 * runs.compute.max())
         errors.append(abs(fit.law.loss(*far) / law.loss(*far) - 1))
-        if (number + 1) % 20 == 0:
+        if (number + 1) % 20 == 0 or number + 1 == given.laws:
             say(f"{number + 1} laws: {100 * statistics.fmean(covered['a']):.1f} % of the intervals of a cover it")
     shares = {name: statistics.fmean(each) for name, each in covered.items()}
     result("law_fit", "share of 95 % intervals of a that cover it", shares["a"], 0.95, coverage=shares,

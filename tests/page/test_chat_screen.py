@@ -216,8 +216,10 @@ def wait_for(page: sync_api.Page, held: Held, requests: int) -> None:
 def test_what_is_clicked_before_the_model_is_known_is_not_lost(visit: Open) -> None:
     """The settings and a first message wait for the answer to which model it is."""
     page = visit()
+    address = page.url
+    page.goto("about:blank")  # which asks for nothing
     held = hold(page, "**/api/model")
-    page.reload()
+    page.goto(address)
     wait_for(page, held, 1)
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Your message").fill("hello")

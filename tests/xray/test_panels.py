@@ -197,6 +197,17 @@ def test_the_model_writes_on(view: View) -> None:
     assert found.meta["text"] == view.tokenizer.decode(found.arrays["ids"].tolist())
 
 
+def test_a_vocabulary_may_be_larger_than_the_tokenizers(tokenizer: Tokenizer) -> None:
+    """As in models whose tables are padded; the rows beyond are named by their number."""
+    larger = Transformer(with_fields(OURS, vocab_size=tokenizer.vocab_size + 70)).initialize(torch.Generator())
+    view = View(larger.eval(), tokenizer, [0, 5, tokenizer.vocab_size + 3])
+    assert view.panel("tokens").meta["tokens"][2][1] == f"<{tokenizer.vocab_size + 3}>"
+    texts = bytes(view.panel("words").arrays["texts"].tolist()).decode().split("\0")
+    assert len(texts) == tokenizer.vocab_size + 70
+    for kind in ("logits", "why", "embedding"):
+        view.panel(kind, position=2)
+
+
 def test_an_embedding_has_its_nearest_neighbours(view: View) -> None:
     found = view.panel("embedding", position=2)
     table = view.network.embed.weight

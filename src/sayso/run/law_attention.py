@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.table import Table
 
@@ -12,7 +13,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.output import console
-from sayso.base.ranges import Amount, Options
+from sayso.base.ranges import Amount, Options, Range
 from sayso.law.attention import HandmadeHead, rebuild_head
 from sayso.law.attention_script import script_of
 from sayso.reply.conversation import Replier
@@ -37,7 +38,7 @@ class Attention(Options):
     """Layer of the head, from 0."""
     head: Amount = 0
     """Head, from 0."""
-    position: int = -1
+    position: Annotated[int, Range(-(10**6), 10**6)] = -1
     """Position whose attention is printed; from the end if negative."""
     out: Path | None = None
     """SVG file to draw the attention of all positions into."""

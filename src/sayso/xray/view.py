@@ -103,8 +103,12 @@ class View:
 
     def text(self, token: int) -> str:
         r"""Return the text of a token; bytes that are no text by themselves appear as in `\xe2`."""
-        data = self.tokenizer.decode_bytes([token])
-        return self.tokenizer.control.get(token) or data.decode("utf-8", "backslashreplace")
+        if token in self.tokenizer.control:
+            return self.tokenizer.control[token]
+        try:
+            return self.tokenizer.decode_bytes([token]).decode("utf-8", "backslashreplace")
+        except (IndexError, KeyError):  # a vocabulary may have more rows than the tokenizer has tokens
+            return f"<{token}>"
 
     def alike(self, text: str) -> list[int]:
         """Return the ids of another text, after the control tokens that this row begins with."""
