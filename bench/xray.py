@@ -63,7 +63,7 @@ def main() -> None:
         wide = large()
         with running(wide) as address:
             late = frames(browser, address, some(wide, LONG, 0))
-            huge = opened(browser, address, some(wide, HUGE - 1, 0))
+            huge = opened(browser, address, some(wide, HUGE - 8, 0))
         browser.close()
     first = statistics.median(one for one, _ in times)
     result("xray", "s from the click to the first panel", first, BAR, first=[one for one, _ in times],
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def some(replier: Replier, count: int, start: int) -> str:
-    """Return a text of exactly `count` tokens, or fewer by one where tokens join; another one for each start."""
+    """Return a text of about `count` tokens, which may be split otherwise at its end; another one for each start."""
     words = TEXT.split()
     many = " ".join(words[(start + i) % len(words)] for i in range(2 * count))
     ids = replier.text_ids(many)[: count + 1]
