@@ -31,6 +31,7 @@ QUESTION = (
     "First Tom swept the floor, then he made a pot of tea. Paul had a blue kite. All the while Anna was in the garden."
     "\n\nWhere was Anna?"
 )
+COLOR = QUESTION.replace("Where was Anna?", "What color was Paul's kite?")
 STORY = "Tell me a short story."
 SCREENS = {
     "rate": "#/rate",
@@ -145,7 +146,7 @@ def take_xray(browser: Browser, address: str) -> list[Path]:
     """Capture panels of the x-ray of the reply to a question, in which its first head that matters is chosen."""
     page = browser.new_page(viewport=SIZE, device_scale_factor=1.5, color_scheme="light", reduced_motion="reduce")
     page.goto(address)
-    send(page, QUESTION)
+    send(page, COLOR)
     page.get_by_role("link", name="X-ray").click()
     page.locator("body[data-drawn]").wait_for()
     page.locator("#block tbody tr").nth(0).wait_for()
@@ -153,6 +154,7 @@ def take_xray(browser: Browser, address: str) -> list[Path]:
     page.locator("#block button.link", has_text=strongest).first.click()
     page.locator("#block table").nth(1).locator("button.link").first.click()
     page.wait_for_timeout(SETTLED)
+    page.evaluate("document.querySelector('header').style.position = 'static'")  # it would cover what is captured
     taken = []
     for name in XRAY:
         taken.append(IMAGES / f"xray-{name}.png")
