@@ -90,6 +90,7 @@ async function showList() {
   const asked = ++state.lists;
   const list = await listed();
   if (asked !== state.lists) return;
+  state.lists += 1; // what showMore is still asking for belongs to the list before
   const old = new Map([...find("#list").children].map((entry) => [Number(entry.dataset.id), entry]));
   arrange(find("#list"), list.map((one) => entryOf(one, old.get(one.id))));
   find("#no-list").hidden = list.length > 0;
