@@ -6,8 +6,6 @@ NAME ?=
 TEXT ?=
 MINUTES ?=
 SERVE ?= 1
-# Test processes: one more than cores, because some wait for browsers and servers.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 FROM ?=
 DATA ?=
 # The demo's flags: `make demo MINUTES=60 SERVE=0` is `sayso demo --minutes 60 --no-serve`.
@@ -20,7 +18,7 @@ demo: $(VENV)/.demo ## Run every stage on a small model and serve it: make demo 
 	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
 
 test: $(VENV)/.dev ## Run the tests
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## Check style, types and the layer contract
 	$(VENV)/bin/ruff check .
