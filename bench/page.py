@@ -109,8 +109,14 @@ def fill(store: Store) -> None:
 @contextmanager
 def running(store: Store) -> Iterator[str]:
     """Serve a small model; yield the address."""
-    model, tokenizer = small_model(WORDS)
-    app = make_app(Replier(model, tokenizer), store, "model")
+    with serving(Replier(*small_model(WORDS)), store) as address:
+        yield address
+
+
+@contextmanager
+def serving(replier: Replier, store: Store) -> Iterator[str]:
+    """Serve a model on a free port, in a thread; yield the address."""
+    app = make_app(replier, store, "model")
     listening = listen("127.0.0.1", 0)
     server = Server(app, app.state.models.drain, grace=0, log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -14,23 +14,19 @@ import os
 import shutil
 import statistics
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.harness import parser, result, say, sized
-from bench.page import FRAME, FRAMES
+from bench.page import FRAME, FRAMES, serving
 from bench.smollm2 import TEXT, random_model, smollm2
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig
 from sayso.reply import Replier
-from sayso.serve.app import make_app
-from sayso.serve.listen import listen
-from sayso.serve.server import Server
 from sayso.token.train import train
 from sayso.xray.view import View
 
@@ -88,21 +84,13 @@ def large() -> Replier:
 
 @contextmanager
 def running(replier: Replier) -> Iterator[str]:
-    """Serve a model; yield the address."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "store.sqlite")
-        app = make_app(replier, store, "model")
-        listening = listen("127.0.0.1", 0)
-        server = Server(app, app.state.models.drain, grace=0, log_level="critical")
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-            listening.close()
-            store.close()
+    """Serve a model with an empty store; yield the address."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Store(Path(folder) / "store.sqlite")) as store,
+        serving(replier, store) as address,
+    ):
+        yield address
 
 
 def opened(browser: Browser, address: str, text: str) -> tuple[float, float]:
@@ -136,7 +124,7 @@ def weights(view: View) -> dict[str, int]:
 
 
 def frames(browser: Browser, address: str, text: str) -> dict[str, dict[str, float]]:
-    """Return the share of late frames, and the median frame time, of a map that scrolls and a pattern that is read."""
+    """Return the share of late frames and the median frame time while scrolling the map and hovering over a pattern."""
     page: Page = browser.new_page(viewport={"width": 1100, "height": 750})
     page.set_default_timeout(300_000)
     page.goto(f"{address}/xray?text={quote(text)}")

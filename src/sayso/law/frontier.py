@@ -27,7 +27,7 @@ class PowerLaw:
     """The optimal size at each, [m]."""
 
     def __call__(self, compute: float) -> float:
-        """Return the optimal number of parameters for so many FLOPs."""
+        """Return the optimal number of parameters for a budget in FLOPs."""
         return float(np.exp(self.log_k + self.a * np.log(compute)))
 
 

@@ -45,7 +45,7 @@ class Plan:
         return float(self.tokens * self.config.flops_per_token(self.row_tokens))
 
     def memory(self, rows_at_once: int | None = None) -> dict[str, int]:
-        """Return the bytes of a training step in float32 by part, with so many rows at once, by default the batch."""
+        """Return the bytes of a float32 training step by part; `rows_at_once` defaults to the whole batch."""
         activations = activation_bytes(self.config, self.row_tokens) * (rows_at_once or self.rows)
         return {
             "weights": FLOAT * self.weights,
@@ -65,7 +65,7 @@ class Plan:
 
 
 def plan_run(flops: float, vocab_size: int, context: int, law: ScalingLaw | None = None) -> Plan:
-    """Return the run of the best shape for so many training FLOPs.
+    """Return the compute-optimal run for a budget of training FLOPs.
 
     Raises `UserError` for a budget below that of the smallest model on its best number of tokens, and for one beyond
     the largest.
@@ -90,7 +90,7 @@ def _cost(config: ModelConfig, context: int) -> int:
 
 
 def run_of_depth(depth: int, flops: float, vocab_size: int, context: int, law: ScalingLaw | None = None) -> Plan:
-    """Return the run of a depth that spends so many training FLOPs."""
+    """Return the run of a model of `depth` layers that spends a budget of training FLOPs."""
     config = shape_of_depth(depth, vocab_size, context)
     tokens = flops / config.flops_per_token(context)
     rows = rows_of_tokens(round(tokens), context)

@@ -80,13 +80,13 @@ class ScalingLaw:
         return self.beta / (self.alpha + self.beta)
 
     def best(self, compute: float) -> tuple[float, float]:
-        """Return the parameters and tokens with the least loss for so many FLOPs (Hoffmann et al. 2022, eq. 4)."""
+        """Return the compute-optimal parameters and tokens for a budget in FLOPs (Hoffmann et al. 2022, eq. 4)."""
         ratio = (self.alpha * self.A / (self.beta * self.B)) ** (1 / (self.alpha + self.beta))
         parameters = ratio * (compute / 6) ** self.exponent
         return parameters, compute / 6 / parameters
 
     def tokens_for(self, loss: float, parameters: float) -> float:
-        """Return the tokens after which a model of so many parameters has a loss; infinity if it never has."""
+        """Return the tokens that a model needs to reach a loss in nats per token; infinity if it never does."""
         left = loss - self.E - self.A * parameters**-self.alpha
         return float((self.B / left) ** (1 / self.beta)) if left > 0 else float("inf")
 

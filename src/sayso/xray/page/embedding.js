@@ -1,4 +1,4 @@
-// From a token to a vector: the numbers, its neighbors, and how positions are told.
+// From a token to a vector: its numbers, its nearest neighbors, and how the model encodes positions.
 
 import { between, color, digits, fill, make, python, shown, table } from "./dom.js";
 import { load } from "./source.js";
