@@ -129,12 +129,12 @@ class AccessMiddleware:
         return f"A request body may have at most {self.body_limit} bytes."
 
     def _limited(self, receive: Receive) -> Receive:
-        """Return `receive` for a body that is too large or too slow for none of the routes."""
+        """Return a `receive` that refuses a body that is too large or arrives too slowly."""
         seen, complete, begun = 0, False, asyncio.get_running_loop().time()
 
         async def receive_on() -> Message:
             nonlocal seen, complete
-            if complete:  # what comes now is that the client leaves, whenever it does
+            if complete:  # the next message is the client's disconnect, which has no time limit
                 return await receive()
             try:
                 async with asyncio.timeout_at(begun + BODY_SECONDS + seen / BODY_RATE):
