@@ -76,7 +76,7 @@ def test_the_script_runs_and_checks_itself(life: Life, tmp_path: Path) -> None:
 
 def test_the_command_prints_draws_and_writes(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     svg, python = tmp_path / "head.svg", tmp_path / "head.py"
-    words = ["law", "attention", "base", "the cat sat", "--life", str(life.root)]
+    words = ["law", "attention", "base", "the cat [/b] [red]", "--life", str(life.root)]
     assert run([*words, "--layer", "1", "--head", "2", "--out", str(svg), "--python", str(python)]) == 0
     told = capsys.readouterr().out
     assert "q · k" in told

@@ -133,7 +133,7 @@ def test_the_command_compares_shows_and_draws(
     life = Life(tmp_path / "life")
     save_model(model, tokenizer, life.model("base"), {"stage": "base", "name": "base"})
     text, out = tmp_path / "text.txt", tmp_path / "bits.svg"
-    text.write_text(TEXT)
+    text.write_text("[/b] [red] " * 30 + TEXT)  # which is no markup
     assert run(["law", "perplexity", str(text), "base", "--out", str(out), "--life", str(life.root)]) == 0
     told = capsys.readouterr().out
     for words in ("uniform", "8.000", "Kneser-Ney 5-gram", "base", "tokens seen", "0 letters", "2 words"):

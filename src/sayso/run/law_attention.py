@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.table import Table
+from rich.text import Text
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -94,7 +95,7 @@ def _show(head: HandmadeHead, texts: list[str], position: int, size: int) -> Non
     table = Table("position", "token", "q · k", f"score (√D = {size**0.5:.2f})", "weight", "|value|", box=None)
     for at in order:
         numbers = (head.dots[position, at], head.scores[position, at], weights[at], head.v[at].norm())
-        table.add_row(str(at), texts[at], *(f"{float(number):.4f}" for number in numbers))
+        table.add_row(str(at), Text(texts[at]), *(f"{float(number):.4f}" for number in numbers))
     say(f"Position {position}, {texts[position]}, looks at:")
     console().print(table)
     rest = 1 - float(weights[order].sum())

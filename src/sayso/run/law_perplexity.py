@@ -122,7 +122,7 @@ def _show(bits: Mapping[str, float], perplexities: Mapping[str, float], size: in
     table = Table("model", "bits per byte", "size of the text", "perplexity per token", box=None)
     for name, value in bits.items():
         shown = f"{perplexities[name]:,.1f}" if name in perplexities else ""
-        table.add_row(name, f"{value:.3f}", f"{value / 8:.1%}", shown)
+        table.add_row(Text(name), f"{value:.3f}", f"{value / 8:.1%}", shown)
     say(f"Predicting {size:,} bytes:")
     console().print(table)
 
@@ -152,7 +152,7 @@ def _show_samples(example: str, seed: int) -> None:
             made = approximation(example, order, unit, seed=seed)
         except UserError:
             continue
-        table.add_row(f"{order} {unit}", repr(made)[1:-1])
+        table.add_row(f"{order} {unit}", Text(repr(made)[1:-1]))  # brackets are no markup
     say("Shannon's approximations to the text:")
     console().print(table)
 
