@@ -81,3 +81,11 @@ def test_another_destination_is_a_user_error(to) -> None:
     with pytest.raises(sayso.UserError, match=r"'auto', 'quiet' or a function"):
         sayso.output(to)
     assert console().file is sys.stdout
+
+
+def test_brackets_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also in tables: names and texts of users may have them."""
+    table = Table("a", box=None)
+    table.add_row("[/b] [red]hi")
+    console().print(table)
+    assert "[/b] [red]hi" in capsys.readouterr().out

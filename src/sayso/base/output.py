@@ -59,7 +59,8 @@ def output_stream(*, stderr: bool = False) -> TextIO:
 
 def console(*, stderr: bool = False, **settings: Any) -> Console:
     """Return a rich console that writes to `output_stream()`, as plain text even in a notebook."""
-    return Console(file=output_stream(stderr=stderr), highlight=False, force_jupyter=False, **settings)
+    options: dict[str, Any] = {"highlight": False, "markup": False, "force_jupyter": False}  # names may have brackets
+    return Console(file=output_stream(stderr=stderr), **options | settings)
 
 
 class _Lines(io.StringIO):
