@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from sayso import __version__
 from sayso.base.errors import UserError
@@ -76,12 +77,12 @@ def show_board(board: Board) -> None:
     console().print(table)
 
 
-def _cell(measure: Measure, name: str) -> str:
+def _cell(measure: Measure, name: str) -> Text:
     one = measure.scores.get(name)
     if one is None:
-        return ""
+        return Text("")
     value = f"{one.mean:.3f}" if one.low != one.low else f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})"
-    return f"[bold]{value}[/bold]" if name == measure.best() else value
+    return Text(value, style="bold" if name == measure.best() else "")
 
 
 def eee(board: Board, name: str, now: int) -> dict[str, Any]:
