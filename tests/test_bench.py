@@ -13,7 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHES = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text())
-PEERS = {"align_trl": "trl", "align_trl_grpo": "trl", "dedup": "datasketch", "encode": "rustbpe"}
+PEERS = {
+    "align_trl": "trl",
+    "align_trl_grpo": "trl",
+    "dedup": "datasketch",
+    "encode": "rustbpe",
+    "law_compress": "brotli",
+}
 PEERS |= dict.fromkeys(("lens_agree", "lens_speed"), "transformer_lens") | {"lens_sae": "sae_lens"}
 PEERS |= dict.fromkeys(("judge_served", "judge_speed"), "lm_eval")
 PEERS |= dict.fromkeys(("decode", "deterministic", "gguf_perplexity", "prefill", "serve_load"), "xllamacpp")

@@ -19,6 +19,7 @@ from sayso.base.life import LONGEST_NAME, Life, name_from
 from sayso.base.made import check_replaceable, made_folder
 from sayso.cli.main import run
 from sayso.feedback.store import Store
+from sayso.law.compress import Compressor, compress
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, adapters, add_lora
 from sayso.run.acts import COMMANDS
@@ -147,6 +148,9 @@ ROWS = (
     Row("law perplexity", "there/notes.txt --out there/bits.svg", ("there/bits.svg",), finishes=False),  # no text
     Row("plan", "--flops 1e15", ()),
     Row("rasp", "reverse --input hello", ()),
+    Row("law gemm", "base --out there/new.svg", ("there/new.svg", "life/runs/law"), finishes=False),
+    Row("compress", "there/pairs.jsonl --to there/new.sayso", ("there/new.sayso",)),
+    Row("decompress", "there/notes.sayso --to there/notes.txt", ("there/notes.txt",)),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
     Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program
 )
@@ -184,6 +188,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(there / "pairs.jsonl", pairs)
     write_jsonl(there / "prompts.jsonl", ({"prompt": [one], "answer": "5"} for one, _ in turns[:2]))
     write_jsonl(there / "texts.jsonl", texts)
+    compress(there / "texts.jsonl", there / "notes.sayso", Compressor(life.model("base")))
     write_jsonl(life.run("pretrain-old") / "run.jsonl", [{"event": "step", "step": 1, "steps": 1, "loss": 1.0,
                 "lr": 1.0, "gradient_norm": 1.0, "tokens": 1, "seconds": 1.0, "tokens_per_second": 1}])  # fmt: skip
     write_json(life.run("pretrain-old") / "plan.json", {"options": {}, "inputs": {}, "derived": {}})

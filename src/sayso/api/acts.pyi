@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sayso.run.acts import Command
 from sayso.run.law import Fitted
 from sayso.run.law_attention import Rebuilt
+from sayso.run.law_gemm import Predicted
 from sayso.run.law_perplexity import Measured
 from sayso.run.plan import Planned
 from sayso.run.rasp import Ran
@@ -775,6 +776,28 @@ class Acts:
         device: str | None = ...,
     ) -> Written:
         """Write a page that shows why a model's next token came."""
+    def compress(
+        self,
+        file: str | PathLike[str],
+        *,
+        model: str | PathLike[str] = ...,
+        to: str | PathLike[str] | None = ...,
+        window: int = ...,
+        mix: bool = ...,
+        streams: int = ...,
+        replace: bool = ...,
+    ) -> Written:
+        """Compress a file with a model, without loss."""
+    def decompress(
+        self,
+        file: str | PathLike[str],
+        *,
+        model: str | PathLike[str] | None = ...,
+        to: str | PathLike[str] | None = ...,
+        most: int = ...,
+        replace: bool = ...,
+    ) -> Written:
+        """Decompress a file."""
     def plan(
         self,
         *,
@@ -806,6 +829,17 @@ class Acts:
         device: str | None = ...,
     ) -> Measured:
         """Measure what prediction is worth on a text."""
+    def law_gemm(
+        self,
+        model: str | PathLike[str] = ...,
+        *,
+        tokens: int = ...,
+        rows: int = ...,
+        out: str | PathLike[str] | None = ...,
+        replace: bool = ...,
+        device: str | None = ...,
+    ) -> Predicted:
+        """Measure this machine, and predict a model's speed on it."""
     def law_fit(
         self,
         runs: str | PathLike[str],

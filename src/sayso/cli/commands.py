@@ -22,7 +22,7 @@ _GROUPS = {
     "tokenizer": "Train a tokenizer, or compare kinds of tokenizers.",
     "flags": "Detect misbehaviour in replies, and confirm or reject what was found.",
     "store": "Export or import the store.",
-    "law": "The numbers of the field: perplexity, attention by hand, scaling laws.",
+    "law": "The numbers of the field: perplexity, attention by hand, scaling laws, the roofline.",
     "keys": "Make, list, revoke and replace the keys that the servers of a store admit.",
 }
 

@@ -98,6 +98,8 @@ COMMANDS = (
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
     Command("xray", "Write a page that shows why a model's next token came.", place="model", then="text"),
+    Command("compress", "Compress a file with a model, without loss.", place="file"),
+    Command("decompress", "Decompress a file.", place="file", act="compress.decompress"),
     Command("plan", "Plan a training run from a budget of time, money or FLOPs."),
     Command(
         "law perplexity",
@@ -106,6 +108,7 @@ COMMANDS = (
         then="models",
         act="law_perplexity.perplexity",
     ),
+    Command("law gemm", "Measure this machine, and predict a model's speed on it.", place="model", act="law_gemm.gemm"),
     Command("law fit", "Fit a scaling law to training runs.", place="runs"),
     Command(
         "law attention",

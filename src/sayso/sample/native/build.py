@@ -30,8 +30,18 @@ _FLAGS = (
 @cache
 def library() -> ctypes.CDLL | str:
     """Return the library, compiled now if it is not in the cache, or the reason why there is none."""
+    return build(cache_folder(), _compilers())
+
+
+def version() -> str:
+    """Return a hash of everything that the results of the library depend on, the kind of processor included."""
+    compiler = next(filter(None, map(shutil.which, _compilers())), None)
+    return _digest(compiler) if compiler else "none"
+
+
+def _compilers() -> Sequence[str]:
     chosen = os.environ.get("CXX")
-    return build(cache_folder(), (chosen,) if chosen else COMPILERS)
+    return (chosen,) if chosen else COMPILERS
 
 
 def build(folder: Path, compilers: Sequence[str] = COMPILERS) -> ctypes.CDLL | str:

@@ -1,0 +1,96 @@
+"""The works whose speed is predicted and measured: reading a prompt, decoding, and a step of training."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sayso.batch.batch import Batch
+from sayso.law.roofline.engine import EngineCosts, engine_step, predict_engine
+from sayso.law.roofline.machine import Machine, seconds_of
+from sayso.law.roofline.operations import recorded
+from sayso.law.roofline.price import Priced, priced
+from sayso.loss.next_token import batch_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.sample.blocks import blocks_for
+from sayso.sample.native import runner_for
+from sayso.sample.pages import Pages
+from sayso.sample.runner import Chunk, TorchRunner
+from sayso.train.loop import Hooks, State, StepRecord, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+_STEPS = 6  # of training; the first is not counted
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A work's predicted and measured time."""
+
+    name: str
+    tokens: int
+    """Tokens of the work."""
+    predicted: float
+    measured: float
+    """Seconds."""
+    bound: str
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured time, minus 1."""
+        return self.predicted / self.measured - 1
+
+
+def prompt_speed(model: Transformer, tokens: int, machine: Machine) -> Speed:
+    """Predict and measure how a prompt of `tokens` is read, in one pass and with logits for its last token."""
+    device = torch.device(machine.device)
+    pages = Pages(model.config, blocks_for(tokens), device, torch.float32)
+    pages.clear(range(len(pages)))
+    chunks = [Chunk([5 + place % 200 for place in range(tokens)], 0, range(len(pages)))]
+
+    def work(runner: TorchRunner) -> Callable[[], object]:
+        return lambda: runner.head(runner.hidden(chunks)[-1:])
+
+    with torch.inference_mode():
+        found = priced(recorded(work(TorchRunner(model, pages))), machine)
+    measured = seconds_of(work(runner_for(model, pages)), machine.device)  # type: ignore[arg-type]
+    return Speed(f"prompt of {tokens}", tokens, found.seconds, measured, found.bound)
+
+
+def decoding_speed(model: Transformer, rows: int, context: int, costs: EngineCosts) -> Speed:
+    """Predict and measure a step of the engine on a CPU: one token of each row, after `context` tokens."""
+    predicted = predict_engine(model.config, rows, context, costs)
+    start = costs.start[rows] + model.config.layers * costs.layer[rows]
+    bound = "launch" if start > predicted / 2 else "memory"
+    return Speed(f"decoding {rows}", rows, predicted, engine_step(model, rows, context), bound)
+
+
+def training_speed(config: ModelConfig, rows: int, tokens: int, machine: Machine) -> Speed:
+    """Predict and measure a step of training on `rows` rows of `tokens`, with its update, in one process."""
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0)).to(machine.device)
+    ids = torch.randint(0, config.vocab_size, (rows, tokens + 1), generator=torch.Generator().manual_seed(1))
+    batch = Batch(ids[:, :-1], ids[:, 1:], torch.zeros(rows, tokens, dtype=torch.int32))
+    times: list[float] = []
+
+    def show(record: StepRecord) -> None:
+        times.append(record.took)
+
+    def step(count: int) -> None:
+        state = State(model, make_optimizers(model, Rates()))
+        train(state, lambda _: [batch], batch_loss, Schedule(count), Hooks(show=show))
+
+    step(2)
+    two = recorded(lambda: step(2))
+    three = recorded(lambda: step(3))
+    found = _difference(priced(three, machine), priced(two, machine))
+    times.clear()
+    step(_STEPS)
+    return Speed(
+        f"training on {rows} x {tokens}", rows * tokens, found.seconds, statistics.median(times[1:]), found.bound
+    )
+
+
+def _difference(more: Priced, less: Priced) -> Priced:
+    parts = {name: seconds - less.by_bound[name] for name, seconds in more.by_bound.items()}
+    return Priced(more.seconds - less.seconds, parts)
