@@ -48,6 +48,7 @@ def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     judged = [event for event in read_log(life.run("pretrain-base") / "run.jsonl") if event["event"] == "val"]
     assert judged
     assert all(isinstance(event["sample"], str) and event["val_bpb"] > 0 for event in judged)
+    assert all(0 < event[score] <= 1 for event in judged for score in ("induction", "previous_token"))
     assert report["pretrain"]["val_bpb"]["smallworld"] < report["baselines"]["uniform"]["smallworld"]
     assert set(report["baselines"]) == {"uniform", "unigram", "kn5", "xz"}
     assert 0 <= report["align"]["smallworld_accuracy"] <= 1

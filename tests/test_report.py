@@ -26,6 +26,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.report.baselines import baseline_verdict
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, curve, read_facts
+from sayso.report.learning import learning
 from sayso.report.page import SECTIONS
 from sayso.report.run_status import status
 from sayso.report.samples import samples
@@ -263,10 +264,16 @@ def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
         log.write("step", step=step, steps=4, loss=loss, lr=1.0, tokens=step, seconds=float(step - 2))
     log.write("val", step=4, val_bpb=1.5)
     log.write("val", step=4, held_out_loss=0.7)
+    log.write("val", step=2, val_bpb=2.0, induction=0.125)
+    log.write("val", step=4, val_bpb=1.5, induction=0.75)
     log.write("end", seconds=2.5, peak_memory_mb=10.0)
     facts = read_facts(life)
     assert facts.curves["pretrain"].losses == (5.0, 4.0, 3.0, 2.0)
-    assert facts.curves["pretrain"].held_out == ((4, 1.5),)
+    assert facts.curves["pretrain"].held_out == ((2, 2.0), (4, 1.5))
+    assert facts.curves["pretrain"].heads == ((2, 0.125), (4, 0.75))
+    drawn = learning(facts)
+    assert "0.12 at step 2, and 0.75 at the end" in drawn
+    assert "Strongest induction head by step" in drawn
     assert facts.curves["pretrain"].replies == ((4, 0.7),)
     assert facts.acts[0].seconds == 5.5
 

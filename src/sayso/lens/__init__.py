@@ -13,6 +13,7 @@ from sayso.lens.autoencoder_training import (
 )
 from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
+from sayso.lens.embedding_maps import EmbeddingChange, embedding_change, neighbor_map
 from sayso.lens.embeddings import (
     Contexts,
     Map,
@@ -54,6 +55,7 @@ __all__ = [
     "AutoencoderTraining",
     "Contexts",
     "Dials",
+    "EmbeddingChange",
     "Examples",
     "HeadScores",
     "Integrated",
@@ -83,6 +85,7 @@ __all__ = [
     "attention_weights",
     "attribution_patch",
     "direct_attribution",
+    "embedding_change",
     "fit_autoencoder",
     "fit_probe",
     "gradient_x_input",
@@ -97,6 +100,7 @@ __all__ = [
     "max_examples",
     "measure_autoencoder",
     "nearest_tokens",
+    "neighbor_map",
     "order_effect",
     "outlier_features",
     "patch",

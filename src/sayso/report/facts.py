@@ -35,6 +35,8 @@ class Curve:
     """(step, bits per byte) on held-out text."""
     replies: tuple[tuple[int, float], ...] = ()
     """(step, nats per trained token) on held-out conversations."""
+    heads: tuple[tuple[int, float], ...] = ()
+    """(step, score of the strongest induction head)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def curve(path: Path) -> Curve | None:
     held_out = () if main == "own_loss" else held_out  # its documents are replayed: another scale than its loss
     tokens = max(event["tokens"] for event in events if event["event"] == "step")
     steps = tuple(sorted(losses))
-    return Curve(steps, tuple(losses[step] for step in steps), tokens, held_out, replies)
+    heads = tuple(sorted({one["step"]: one["induction"] for one in events if "induction" in one}.items()))
+    return Curve(steps, tuple(losses[step] for step in steps), tokens, held_out, replies, heads)
 
 
 def acts(life: Life) -> list[_Act]:

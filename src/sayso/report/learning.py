@@ -17,6 +17,7 @@ def learning(facts: Facts) -> str:
     if not facts.curves:
         return section("learning", "Learning", missing("Nothing has been trained yet; start with", "sayso pretrain"))
     charts = [_chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
+    charts += [_heads(curve.heads) for curve in facts.curves.values() if len(curve.heads) > 1]
     key = '<p class="key"><b class="smooth"></b>smoothed <b class="raw"></b>each step'
     held = any(c.held_out or c.replies for c in facts.curves.values())
     key += ' <b class="held"></b>held out' if held else ""
@@ -40,6 +41,19 @@ def _chart(act: str, curve: Curve, facts: Facts) -> str:
     )
     text += f"and {counted(curve.tokens)} tokens; half of the change was reached by step {halfway(curve, smoothed):,}."
     return f"<figure><h3>{_TITLES[act]}</h3>{drawn}{caption(text)}</figure>"
+
+
+def _heads(heads: tuple[tuple[int, float], ...]) -> str:
+    """Return the chart of how induction heads form: the score of the strongest one by step of pre-training."""
+    points = [(float(step), score) for step, score in heads]
+    alt = "Strongest induction head by step"
+    drawn = plot([Line(points, "smooth")], Line(points, "held"), "step", "attention", alt)
+    text = (
+        "On random tokens that are repeated once, an induction head attends to what followed a token the first time, "
+        "so that the model can continue what it has seen. The strongest head's mean attention to it was "
+        f"{heads[0][1]:.2f} at step {heads[0][0]:,}, and {heads[-1][1]:.2f} at the end."
+    )
+    return f"<figure><h3>Induction heads</h3>{drawn}{caption(text)}</figure>"
 
 
 def halfway(curve: Curve, smoothed: list[float]) -> int:

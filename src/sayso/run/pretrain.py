@@ -25,6 +25,7 @@ from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.batch.tokens import open_tokens
 from sayso.judge.held_out import held_out_bits
+from sayso.lens.heads import head_scores, repeated_ids
 from sayso.loss.mixed import MixedLoss
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
@@ -47,6 +48,7 @@ from sayso.train.session import Derived, open_session
 from sayso.train.step_log import Evaluation
 from sayso.weights.folder import save_model
 
+REPEATED, REPEATED_ROWS = 48, 4  # random tokens that are repeated to find induction heads, and rows of them
 JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # number of evaluations during training, and bytes of held-out text of each kind
 SAMPLE_TOKENS = 60  # length of the text sampled at each evaluation
 PROBE_TOKENS = 4_096  # batch size for measuring the machine's speed before the number of rows is known
@@ -190,7 +192,18 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]
     if measure is None:
         say("There is no held-out text, so the run is trained without evaluation.")
         return None
-    return lambda state: {**measure(state.model), "sample": _sample(state, tokenizer)}
+    return lambda state: {**measure(state.model), **_heads(state), "sample": _sample(state, tokenizer)}
+
+
+def _heads(state: State) -> dict[str, float]:
+    """Return the scores of the strongest induction head, and of the strongest head for the previous token.
+
+    They are measured on random tokens that are repeated once (Olsson et al. 2022).
+    """
+    length = min(REPEATED, state.model.config.context // 2, state.model.config.vocab_size)
+    rows = repeated_ids(state.model, length, REPEATED_ROWS, generator=torch.Generator().manual_seed(0))
+    scores = head_scores(state.model, rows)
+    return {"induction": float(scores.induction.max()), "previous_token": float(scores.previous.max())}
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:

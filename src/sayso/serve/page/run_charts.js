@@ -7,7 +7,7 @@ import { keepQuery } from "./place.js";
 import { call } from "./server.js";
 import { duration } from "./run_jobs.js";
 
-const TITLES = { loss: "Loss", lr: "Learning rate, share of its peak", val_bpb: "Held-out text, bits per byte", held_out_loss: "Held-out loss", tokens_per_second: "Tokens per second", gradient_norm: "Gradient norm", memory_mb: "Peak memory so far, MB", mfu: "Share of the machine's peak", update_ratio: "Update relative to the weights" };
+const TITLES = { loss: "Loss", lr: "Learning rate, share of its peak", val_bpb: "Held-out text, bits per byte", held_out_loss: "Held-out loss", induction: "Strongest induction head, attention", previous_token: "Strongest head for the previous token, attention", tokens_per_second: "Tokens per second", gradient_norm: "Gradient norm", memory_mb: "Peak memory so far, MB", mfu: "Share of the machine's peak", update_ratio: "Update relative to the weights" };
 const FIRST = ["loss", "val_bpb", "held_out_loss", "reward", "score", "points", "lr", "learning_rate", "tokens_per_second", "gradient_norm", "memory_mb"];
 
 const titleOf = (name) => TITLES[name] ?? (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
