@@ -16,7 +16,7 @@ from bench.smollm2 import random_model
 from sayso.law.roofline.engine import ROWS, measure_engine
 from sayso.law.roofline.machine import measure
 from sayso.law.roofline.products import forward_products
-from sayso.law.roofline.works import Speed, decoding_speed, prompt_speed, training_speed
+from sayso.law.roofline.works import Speed, decoding_speed, measure_beginning, prompt_speed, training_speed
 from sayso.model import ModelConfig
 from sayso.run.law_gemm import drawn
 
@@ -40,15 +40,15 @@ def main() -> None:
     given = arguments.parse_args()
     torch.set_num_threads(THREADS)
     machine = measure("cpu", say)
-    costs = measure_engine(machine.memory_bandwidth)
+    beginning, costs = measure_beginning(machine), measure_engine(machine.memory_bandwidth)
     say(f"{machine.peak / 1e9:,.0f} GFLOP/s, {machine.memory_bandwidth / 1e9:.1f} GB/s, {machine.launch * 1e6:.1f} us")
     rows: dict[str, list[Speed]] = {}
     for name, (config, batch) in SHAPES.items():
         model = random_model(config)
         rows[name] = [
-            prompt_speed(model, TOKENS, machine),
+            prompt_speed(model, TOKENS, machine, beginning),
             *(decoding_speed(model, count, TOKENS // 2, costs) for count in ROWS),
-            training_speed(config, batch, TOKENS, machine),
+            training_speed(config, batch, TOKENS, machine, beginning),
         ]
         for one in rows[name]:
             say(f"{name}, {one.name}: predicted {one.predicted:.5f} s, measured {one.measured:.5f}, {one.error:+.1%}")

@@ -18,7 +18,7 @@ from sayso.law.roofline.machine import Machine, Rate, seconds_of
 from sayso.law.roofline.operations import Operation, recorded, total_flops
 from sayso.law.roofline.price import price, priced
 from sayso.law.roofline.products import Product, forward_flops, forward_products
-from sayso.law.roofline.works import Speed, training_speed
+from sayso.law.roofline.works import Beginning, Speed, training_speed
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.autograd import plain_autograd
@@ -137,6 +137,8 @@ def test_a_price_is_the_larger_of_compute_and_memory() -> None:
     assert price(Operation("add", "element", 0, 16), MACHINE)[1] == "launch"
     flash = Operation("sdpa", "attention", 10**6, 100, (128, 16, 128))
     assert price(flash, MACHINE)[0] == pytest.approx(10**6 / math.sqrt(2) / 1e9, rel=1e-6)
+    later = priced([big, soft], MACHINE, begin=0.5)
+    assert (later.seconds, later.by_bound["launch"]) == (pytest.approx(1, abs=0.1), 1)
     total = priced([big, soft], MACHINE)
     assert total.seconds == pytest.approx(price(big, MACHINE)[0] + price(soft, MACHINE)[0])
     assert total.bound == "memory"
@@ -160,11 +162,17 @@ def test_a_step_of_the_engine_by_hand() -> None:
     assert predict_engine(config, 2, 100, costs) == pytest.approx(expected)
 
 
-def test_seconds_are_the_median_of_repetitions() -> None:
-    """A piece of work of 2 ms takes 2 ms."""
-    import time
+def test_seconds_are_the_median_of_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five repetitions that last at least 10 ms each; a slow one does not count."""
+    clock, calls = [0.0], [0]
+    monkeypatch.setattr(machine_module.time, "perf_counter", lambda: clock[0])
 
-    assert seconds_of(lambda: time.sleep(0.002)) == pytest.approx(0.002, rel=0.5)
+    def work() -> None:
+        calls[0] += 1
+        clock[0] += 1.0 if calls[0] == 9 else 0.002
+
+    assert seconds_of(work) == pytest.approx(0.002)
+    assert calls[0] == 2 + 5 * 5
 
 
 def test_an_update_has_the_arithmetic_of_its_forward_and_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +180,9 @@ def test_an_update_has_the_arithmetic_of_its_forward_and_backward_pass(monkeypat
     seen: list[int] = []
     monkeypatch.setattr(
         "sayso.law.roofline.works.priced",
-        lambda found, machine: seen.append(total_flops(found)) or priced(found, machine),
+        lambda found, machine, begin: seen.append(total_flops(found)) or priced(found, machine, begin),
     )
-    speed = training_speed(OURS, 2, 64, MACHINE)
+    speed = training_speed(OURS, 2, 64, MACHINE, Beginning(0.0, 1e-3))
     model = Transformer(OURS)
     ids = torch.randint(0, OURS.vocab_size, (2, 64))
     step = recorded(lambda: next_token_loss(model, ids, ids, torch.zeros(2, 64, dtype=torch.int32))[0].backward())

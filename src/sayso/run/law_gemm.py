@@ -18,7 +18,7 @@ from sayso.base.ranges import Options, Range
 from sayso.law.roofline.engine import ROWS, measure_engine
 from sayso.law.roofline.machine import BYTES, Machine, measure
 from sayso.law.roofline.products import Product, forward_products
-from sayso.law.roofline.works import Speed, decoding_speed, prompt_speed, training_speed
+from sayso.law.roofline.works import Speed, decoding_speed, measure_beginning, prompt_speed, training_speed
 from sayso.report.chart import COLORS, Panel, Point, Series, picture
 from sayso.weights.folder import load_model
 from sayso.weights.models import called, newest_model
@@ -66,12 +66,13 @@ def gemm(options: Gemm) -> Predicted:
     config, tokens = model.config, min(options.tokens, model.config.context)
     machine = measure(device, lambda what: say(f"Measuring {what} ..."))
     _show_machine(machine)
-    speeds = [prompt_speed(model, tokens, machine)]
+    beginning = measure_beginning(machine)
+    speeds = [prompt_speed(model, tokens, machine, beginning)]
     if device == "cpu":
         costs = measure_engine(machine.memory_bandwidth)
         context = max(1, min(tokens, config.context - 64))
         speeds += [decoding_speed(model, rows, context, costs) for rows in ROWS]
-    speeds.append(training_speed(config, options.rows, tokens, machine))
+    speeds.append(training_speed(config, options.rows, tokens, machine, beginning))
     products = {
         f"prompt of {tokens}": forward_products(config, 1, tokens, heads_of=1),
         "decoding 1": forward_products(config, 1, 1, tokens),

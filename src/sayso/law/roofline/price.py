@@ -30,12 +30,13 @@ class Priced:
         return max(self.by_bound, key=lambda name: self.by_bound[name])
 
 
-def priced(operations: Sequence[Operation], machine: Machine) -> Priced:
-    """Return the seconds of operations, one after the other."""
+def priced(operations: Sequence[Operation], machine: Machine, begin: float = 0.0) -> Priced:
+    """Return the seconds of operations, one after the other, each with `begin` seconds before it."""
     parts: dict[str, float] = dict.fromkeys(("compute", "memory", "launch"), 0.0)
     for one in operations:
         seconds, bound = price(one, machine)
         parts[bound] += seconds
+        parts["launch"] += begin
     return Priced(sum(parts.values()), parts)
 
 

@@ -22,6 +22,8 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
 _STEPS = 6  # of training; the first is not counted
+_TINY = ModelConfig(512, 4, 32, 2, 2, 16, 32, context=256)
+_TINY_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,30 @@ class Speed:
         return self.predicted / self.measured - 1
 
 
-def prompt_speed(model: Transformer, tokens: int, machine: Machine) -> Speed:
+@dataclass(frozen=True)
+class Beginning:
+    """Seconds that Python and torch need to begin an operation of a model, beyond the operation's own."""
+
+    prompt: float
+    training: float
+
+
+def measure_beginning(machine: Machine) -> Beginning:
+    """Measure it with a model of next to no weights."""
+    model = Transformer(_TINY).initialize(torch.Generator().manual_seed(0)).eval().to(machine.device)
+    found = []
+    for speed, count in (_prompt(model, _TINY_TOKENS, machine, 0.0), _training(_TINY, 1, _TINY_TOKENS, machine, 0.0)):
+        found.append(max(0.0, (speed.measured - speed.predicted) / count))
+    return Beginning(*found)
+
+
+def prompt_speed(model: Transformer, tokens: int, machine: Machine, beginning: Beginning) -> Speed:
     """Predict and measure how a prompt of `tokens` is read, in one pass and with logits for its last token."""
+    return _prompt(model, tokens, machine, beginning.prompt)[0]
+
+
+def _prompt(model: Transformer, tokens: int, machine: Machine, begin: float) -> tuple[Speed, int]:
+    """Return the speed, and the number of operations."""
     device = torch.device(machine.device)
     pages = Pages(model.config, blocks_for(tokens), device, torch.float32)
     pages.clear(range(len(pages)))
@@ -53,9 +77,10 @@ def prompt_speed(model: Transformer, tokens: int, machine: Machine) -> Speed:
         return lambda: runner.head(runner.hidden(chunks)[-1:])
 
     with torch.inference_mode():
-        found = priced(recorded(work(TorchRunner(model, pages))), machine)
+        operations = recorded(work(TorchRunner(model, pages)))
+    found = priced(operations, machine, begin)
     measured = seconds_of(work(runner_for(model, pages)), machine.device)  # type: ignore[arg-type]
-    return Speed(f"prompt of {tokens}", tokens, found.seconds, measured, found.bound)
+    return Speed(f"prompt of {tokens}", tokens, found.seconds, measured, found.bound), len(operations)
 
 
 def decoding_speed(model: Transformer, rows: int, context: int, costs: EngineCosts) -> Speed:
@@ -66,8 +91,13 @@ def decoding_speed(model: Transformer, rows: int, context: int, costs: EngineCos
     return Speed(f"decoding {rows}", rows, predicted, engine_step(model, rows, context), bound)
 
 
-def training_speed(config: ModelConfig, rows: int, tokens: int, machine: Machine) -> Speed:
+def training_speed(config: ModelConfig, rows: int, tokens: int, machine: Machine, beginning: Beginning) -> Speed:
     """Predict and measure a step of training on `rows` rows of `tokens`, with its update, in one process."""
+    return _training(config, rows, tokens, machine, beginning.training)[0]
+
+
+def _training(config: ModelConfig, rows: int, tokens: int, machine: Machine, begin: float) -> tuple[Speed, int]:
+    """Return the speed, and the number of operations."""
     model = Transformer(config).initialize(torch.Generator().manual_seed(0)).to(machine.device)
     ids = torch.randint(0, config.vocab_size, (rows, tokens + 1), generator=torch.Generator().manual_seed(1))
     batch = Batch(ids[:, :-1], ids[:, 1:], torch.zeros(rows, tokens, dtype=torch.int32))
@@ -83,12 +113,11 @@ def training_speed(config: ModelConfig, rows: int, tokens: int, machine: Machine
     step(2)
     two = recorded(lambda: step(2))
     three = recorded(lambda: step(3))
-    found = _difference(priced(three, machine), priced(two, machine))
+    found = _difference(priced(three, machine, begin), priced(two, machine, begin))
     times.clear()
     step(_STEPS)
-    return Speed(
-        f"training on {rows} x {tokens}", rows * tokens, found.seconds, statistics.median(times[1:]), found.bound
-    )
+    name, measured = f"training on {rows} x {tokens}", statistics.median(times[1:])
+    return Speed(name, rows * tokens, found.seconds, measured, found.bound), len(three) - len(two)
 
 
 def _difference(more: Priced, less: Priced) -> Priced:
