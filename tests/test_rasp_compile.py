@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,7 +31,9 @@ from sayso.rasp import (
     tokens,
     where,
 )
-from sayso.rasp.compile.domain import CompileError
+from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total
+from sayso.rasp.compile.line import find_line, rounding
+from sayso.rasp.compile.lower import Lowering
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
@@ -43,6 +46,7 @@ FILE = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "rasp" / "con
 CASES: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
 needs_data = pytest.mark.skipif(not CASES, reason="SAYSO_TEST_DATA names no folder with RASP's cases")
 LENGTH = 6
+SO_FAR = select(indices, indices, "<=")
 Steps = list[tuple[int, int, int, int]]
 
 
@@ -215,6 +219,35 @@ def test_programs_that_tracr_compiles(kind: str) -> None:
             same = got == expected or (isinstance(expected, float) and got is not None)
             assert same, case
             assert not isinstance(expected, float) or abs(Fraction(got) - Fraction(expected)) < 1e-9, case  # type: ignore[arg-type]
+
+
+def test_a_mean_times_its_width_depends_on_the_sum_alone() -> None:
+    """Without the count and the index, of which there are 64 times as many combinations."""
+    total = aggregate(SO_FAR, length - indices, 0) * selector_width(SO_FAR)
+    node = Lowering(list("ab"), 64, False).lower(total)
+    assert isinstance(node, Apply)
+    assert [(type(slot), slot.text) for slot in node.slots] == [(Total, "sum of length - indices")]
+    for default, source in ((1, length - indices), (0, where(tokens == "a", None, indices))):
+        other = aggregate(SO_FAR, source, default) * selector_width(SO_FAR)
+        batch = ["", "ab", "bbab"]
+        assert compile_program(other, "ab", 4).batch(batch) == run_batch(other, batch)
+        nothing = aggregate(select(tokens, "c"), indices, default) * selector_width(select(tokens, "c"))
+        assert compile_program(nothing, "abc", 4).batch(batch) == run_batch(nothing, batch)
+
+
+def test_the_rounding_of_a_line_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units that are off are left out of a part, and no other: the sum of 299 steps stays what it should be."""
+    node = Embedded("x", tuple(range(300)))
+    places = np.arange(300)
+    found = find_line({node: (places, node.values)}, places, "x")
+    steps, expected = [found.step(change) for change in range(299)], places.astype(float)
+    expected -= sum(step.falls for step in steps)  # all of which are on at the beginning
+    whole = rounding(found, steps, np.ones(299), expected)
+    for size in (1, 7, 300):
+        monkeypatch.setattr("sayso.rasp.compile.line.PART", size)
+        assert rounding(found, steps, np.ones(299), expected) == pytest.approx(whole, abs=1e-3)
+    assert whole < 1e-3
+    assert rounding(found, steps[1:], np.ones(298), expected) > 1
 
 
 def test_where_tracr_is_wrong() -> None:
