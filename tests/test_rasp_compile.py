@@ -144,6 +144,8 @@ LIBRARY: list[tuple[str, str, Any, bool, list[int]]] = [
     ("induction", "induction", "abc", True, [1, 1, 1]),
     ("frac_prevs", "frac_of_x", "xy", True, [1]),
     ("parity", "running_parity", "01", True, [1]),
+    ("copy", "copy", "ab|", True, [1, 1]),
+    ("next_digit", "next_digit", "0123456789+=", True, [2, 2, 1]),
 ]
 SIZE = 24
 
@@ -164,6 +166,25 @@ def test_library_programs_are_equal_in_weights(
     if "unique" in name:
         inputs = [rng.sample(alphabet, k=size) for size in range(len(alphabet) + 1)]
     assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
+
+
+@pytest.mark.parametrize(("name", "alphabet"), [("copy", "abc|"), ("next_digit", "0123456789+=")])
+def test_programs_whose_value_is_the_next_token(name: str, alphabet: str) -> None:
+    """Texts grow by the value at their last position, in the interpreter and in weights, up to the end."""
+    program, rng = library(name, name, causal=True), random.Random(5)
+    compiled = compile_program(program, alphabet, SIZE, causal=True)
+    for size in (1, 2, 3, 5, 6):
+        if name == "copy":
+            text = "".join(rng.choices("abc", k=size))
+            begin, rest = f"{text}|", f"{text}|"
+        else:
+            first, second = 10**size - 1, rng.randrange(10**size)
+            begin = "".join(f"{number:0{size}}"[::-1] + sign for number, sign in ((first, "+"), (second, "=")))
+            rest = f"{first + second:0{size + 1}}"[::-1] + "="
+        whole = begin + rest
+        for place in range(len(begin), len(whole)):
+            assert run(program, whole[:place], causal=True)[-1] == whole[place]
+        assert compiled(whole[:-1])[len(begin) - 1 :] == list(rest)
 
 
 def test_long_inputs_of_a_program_with_many_sums() -> None:
