@@ -1,11 +1,13 @@
 """Compiled RASP programs: weights = tensors = interpreter, in the published number of layers, or a refusal."""
 
+import importlib
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,55 +52,26 @@ SO_FAR = select(indices, indices, "<=")
 Steps = list[tuple[int, int, int, int]]
 
 
-def built(steps: Steps) -> SOp:
-    """A program of one operation per step, each on results of earlier steps, which are shared."""
-    sops: list[SOp] = [tokens, indices, length, 1 + 0 * indices]
-    selectors: list[Selector] = [select(indices, indices, "<="), select(tokens, tokens)]
-    relations = ("==", "!=", "<", "<=", ">", ">=")
-    for kind, first, second, third in steps:
-        x, y, z = (sops[place % len(sops)] for place in (first, second, third))
-        left, right = selectors[first % len(selectors)], selectors[second % len(selectors)]
-        relation = relations[third % len(relations)]
-        made: list[Callable[[], SOp | Selector]] = [
-            lambda x=x, y=y: x + y,
-            lambda x=x, y=y: x - y,
-            lambda x=x, third=third: x * (third % 4 - 1),
-            lambda x=x, y=y, z=z, second=second: where(x == second % 3, y, z),
-            lambda x=x, y=y, relation=relation: select(x, y, relation),
-            lambda x=x, y=y, relation=relation: select(x, y, relation),
-            lambda left=left, right=right: left & right,
-            lambda left=left, right=right: left | right,
-            lambda left=left: ~left,
-            lambda left=left: selector_width(left),
-            lambda left=left, y=y, third=third: aggregate(left, y, None if third % 2 else 0),
-            lambda left=left, x=x: aggregate(left, indicator(x == 1)),
-            lambda x=x: round(x),
-            lambda x=x, y=y: indicator(x < y),
-        ]
-        one = made[kind % len(made)]()
-        if isinstance(one, SOp):
-            sops.append(one)
-        else:
-            selectors.append(one)
-    return sops[-1]
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    """The bench that draws programs and runs each in three ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent)
+        yield importlib.import_module("bench.rasp_random")
 
 
 NUMBERS = st.integers(0, 99)
-PROGRAMS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=12).map(built)
+STEPS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=12)
 BATCHES = st.lists(st.lists(st.integers(0, 2), max_size=LENGTH), min_size=3, max_size=8)
 
 
 @settings(max_examples=150, deadline=None)
-@given(PROGRAMS, BATCHES, st.booleans())
-def test_random_programs_are_equal_in_three_executions(program: SOp, batch: list[list[int]], causal: bool) -> None:
-    """Interpreter = tensors = weights, or a refusal that names the expression and the reason."""
-    expected = [run(program, sequence, causal=causal) for sequence in batch]
-    assert run_batch(program, batch, causal=causal) == expected
-    try:
-        compiled = compile_program(program, range(3), LENGTH, causal=causal)
-    except CompileError:  # what it says is tested below
-        return
-    assert compiled.batch(batch) == expected
+@given(STEPS, BATCHES, st.booleans(), st.booleans())
+def test_random_programs_are_equal_in_three_executions(
+    bench: ModuleType, steps: Steps, batch: list[list[int]], causal: bool, division: bool
+) -> None:
+    """Interpreter = tensors = weights, or a refusal; the bench raises an error for a difference."""
+    bench.refusal_of(bench.built(steps, division=division), batch, causal=causal)
 
 
 def library(file: str, expression: str, causal: bool = False) -> SOp:
