@@ -33,6 +33,7 @@ from sayso.rasp import (
     tokens,
     where,
 )
+from sayso.rasp.compile.circuit import Architecture
 from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
@@ -158,6 +159,60 @@ def test_programs_whose_value_is_the_next_token(name: str, alphabet: str) -> Non
         for place in range(len(begin), len(whole)):
             assert run(program, whole[:place], causal=True)[-1] == whole[place]
         assert compiled(whole[:-1])[len(begin) - 1 :] == list(rest)
+
+
+@pytest.mark.parametrize(("norm", "mlp"), [("layer", "gelu"), ("rms", "swiglu"), ("layer", "swiglu")])
+@pytest.mark.parametrize(("file", "name", "alphabet", "causal", "heads"), [
+    one for one in LIBRARY if one[1] in ("reverse", "sorted", "dyck2_ptf", "shuffle_dyck2", "running_sum", "induction")
+])  # fmt: skip
+def test_other_architectures_compute_the_same(
+    file: str, name: str, alphabet: Any, causal: bool, heads: list[int], norm: Any, mlp: Any
+) -> None:
+    """With layer norms, or with SwiGLU, in as many layers and heads."""
+    program, rng = library(file, name, causal), random.Random(3)
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture(norm, mlp))
+    config = compiled.model.config
+    assert (config.norm, config.mlp) == (norm, mlp)
+    assert list(compiled.heads) == heads
+    assert len(compiled.names.dimensions) == config.width
+    inputs = [[rng.choice(alphabet) for _ in range(size)] for size in (*range(13), 12, 12)]
+    assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
+
+
+def test_a_layer_norm_whose_mean_loses_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its rounding may change is computed from the constant of the norm, and compared with each gap."""
+    gpt2, reverse = Architecture("layer", "gelu"), library("reverse", "reverse")
+    compile_program(reverse, "ab", 8, architecture=gpt2)
+    monkeypatch.setattr("sayso.rasp.compile.weights._norm_size", lambda _: 2.0**40)
+    with pytest.raises(CompileError, match="A layer norm rounds it too coarsely in float32"):
+        compile_program(reverse, "ab", 8, architecture=gpt2)
+
+
+@pytest.mark.parametrize(("file", "name", "alphabet", "causal"), [
+    ("induction", "induction", "abc", True), ("frac_prevs", "frac_of_x", "xy", True),
+    ("reverse", "reverse", "abc", False), ("dyck", "dyck2_ptf", "(){}", False),
+])  # fmt: skip
+def test_transformers_opens_layer_norms_with_a_gelu_as_a_gpt2(
+    file: str, name: str, alphabet: str, causal: bool, tmp_path: Path
+) -> None:
+    """The same values by its own forward pass; a program in both directions needs a mask that shows every position."""
+    hub = pytest.importorskip("transformers", reason="transformers is needed: pip install -e '.[bench]'")
+    program, rng = library(file, name, causal), random.Random(4)
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture("layer", "gelu"))
+    save(compiled, tmp_path / "model", lineage_of(compiled, program, name))
+    assert read_json(tmp_path / "model/config.json")["model_type"] == "gpt2"
+    loaded = load(tmp_path / "model").compiled
+    theirs = hub.AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    choices = torch.tensor(list(compiled.vocabulary.results))
+    for size in (1, 2, 7, 12):
+        given = rng.choices(alphabet, k=size)
+        expected = run(program, given, causal=causal)
+        assert loaded(given) == expected
+        seen = None if causal else torch.zeros(1, 1, size + 1, size + 1)  # added to the scores
+        with torch.no_grad():
+            logits = theirs(torch.tensor([compiled.ids(given)]), attention_mask=seen).logits
+        best = choices[logits[0, 1:, choices].argmax(-1)].tolist()
+        assert [compiled.vocabulary.results[index] for index in best] == expected
 
 
 def test_long_inputs_of_a_program_with_many_sums() -> None:
@@ -371,6 +426,12 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert "[P]*3 (strings)" in capsys.readouterr().out
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
     assert command(["rasp", "compile", "dyck", "--length", "9", "--name", "dyck1"]) == 2
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--norm", "layer", "--out", "gpt2"]) == 0
+    assert read_json(Path("gpt2/config.json"))["model_type"] == "gpt2"
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--mlp", "swiglu", "--out", "gated"]) == 0
+    assert read_json(Path("gated/config.json"))["hidden_act"] == "silu"
+    assert command(["rasp", "run", "gated", "--input", "(()"]) == 0
+    capsys.readouterr()
     assert command(["generate", "(", "--model", "dyck1"]) == 2
     assert "attends in both directions" in capsys.readouterr().err
     with pytest.raises(UserError, match="attends in both directions"):
