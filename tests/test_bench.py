@@ -160,8 +160,25 @@ def check_kill_anytime(found: dict[str, Any]) -> None:
     assert details["server on SQLite"]["acknowledged"] > 0
 
 
+def check_rasp(found: dict[str, Any]) -> None:
+    """No program has more layers than RASP's scheduler or tracr gives it, and few of the parameters of a product."""
+    assert found["ours"] <= found["peer"] == 27
+    beside = found["details"]["tracr"]
+    for sides in beside.values():
+        assert len(sides["ours"]["heads"]) <= sides["tracr"]["layers"]
+    dyck = beside["shuffle_dyck2"]
+    assert 2 * dyck["ours"]["counted_as_tracr"] <= dyck["tracr"]["parameters"]
+
+
+def check_rasp_random(found: dict[str, Any]) -> None:
+    """At least nine of ten programs without division are compiled, and equal."""
+    assert found["ours"] >= found["peer"] == 90
+    assert found["details"]["without division"]["programs"] == 18
+    assert found["details"]["with division"]["programs"] == 6
+
+
 DETAILS = {
     "train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput,
-    "kill_anytime": check_kill_anytime,
+    "kill_anytime": check_kill_anytime, "rasp": check_rasp, "rasp_random": check_rasp_random,
 }  # fmt: skip
 """Further checks of single benches."""

@@ -1,13 +1,16 @@
 """Compiled RASP programs: weights = tensors = interpreter, in the published number of layers, or a refusal."""
 
+import importlib
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,7 +33,10 @@ from sayso.rasp import (
     tokens,
     where,
 )
-from sayso.rasp.compile.domain import CompileError
+from sayso.rasp.compile.circuit import Architecture
+from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total
+from sayso.rasp.compile.line import find_line, rounding
+from sayso.rasp.compile.lower import Lowering
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
@@ -43,58 +49,30 @@ FILE = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "rasp" / "con
 CASES: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
 needs_data = pytest.mark.skipif(not CASES, reason="SAYSO_TEST_DATA names no folder with RASP's cases")
 LENGTH = 6
+SO_FAR = select(indices, indices, "<=")
 Steps = list[tuple[int, int, int, int]]
 
 
-def built(steps: Steps) -> SOp:
-    """A program of one operation per step, each on results of earlier steps, which are shared."""
-    sops: list[SOp] = [tokens, indices, length, 1 + 0 * indices]
-    selectors: list[Selector] = [select(indices, indices, "<="), select(tokens, tokens)]
-    relations = ("==", "!=", "<", "<=", ">", ">=")
-    for kind, first, second, third in steps:
-        x, y, z = (sops[place % len(sops)] for place in (first, second, third))
-        left, right = selectors[first % len(selectors)], selectors[second % len(selectors)]
-        relation = relations[third % len(relations)]
-        made: list[Callable[[], SOp | Selector]] = [
-            lambda x=x, y=y: x + y,
-            lambda x=x, y=y: x - y,
-            lambda x=x, third=third: x * (third % 4 - 1),
-            lambda x=x, y=y, z=z, second=second: where(x == second % 3, y, z),
-            lambda x=x, y=y, relation=relation: select(x, y, relation),
-            lambda x=x, y=y, relation=relation: select(x, y, relation),
-            lambda left=left, right=right: left & right,
-            lambda left=left, right=right: left | right,
-            lambda left=left: ~left,
-            lambda left=left: selector_width(left),
-            lambda left=left, y=y, third=third: aggregate(left, y, None if third % 2 else 0),
-            lambda left=left, x=x: aggregate(left, indicator(x == 1)),
-            lambda x=x: round(x),
-            lambda x=x, y=y: indicator(x < y),
-        ]
-        one = made[kind % len(made)]()
-        if isinstance(one, SOp):
-            sops.append(one)
-        else:
-            selectors.append(one)
-    return sops[-1]
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    """The bench that draws programs and runs each in three ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent)
+        yield importlib.import_module("bench.rasp_random")
 
 
 NUMBERS = st.integers(0, 99)
-PROGRAMS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=12).map(built)
+STEPS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=12)
 BATCHES = st.lists(st.lists(st.integers(0, 2), max_size=LENGTH), min_size=3, max_size=8)
 
 
 @settings(max_examples=150, deadline=None)
-@given(PROGRAMS, BATCHES, st.booleans())
-def test_random_programs_are_equal_in_three_executions(program: SOp, batch: list[list[int]], causal: bool) -> None:
-    """Interpreter = tensors = weights, or a refusal that names the expression and the reason."""
-    expected = [run(program, sequence, causal=causal) for sequence in batch]
-    assert run_batch(program, batch, causal=causal) == expected
-    try:
-        compiled = compile_program(program, range(3), LENGTH, causal=causal)
-    except CompileError:  # what it says is tested below
-        return
-    assert compiled.batch(batch) == expected
+@given(STEPS, BATCHES, st.booleans(), st.booleans())
+def test_random_programs_are_equal_in_three_executions(
+    bench: ModuleType, steps: Steps, batch: list[list[int]], causal: bool, division: bool
+) -> None:
+    """Interpreter = tensors = weights, or a refusal; the bench raises an error for a difference."""
+    bench.refusal_of(bench.built(steps, division=division), batch, causal=causal)
 
 
 def library(file: str, expression: str, causal: bool = False) -> SOp:
@@ -140,6 +118,8 @@ LIBRARY: list[tuple[str, str, Any, bool, list[int]]] = [
     ("induction", "induction", "abc", True, [1, 1, 1]),
     ("frac_prevs", "frac_of_x", "xy", True, [1]),
     ("parity", "running_parity", "01", True, [1]),
+    ("copy", "copy", "ab|", True, [1, 1]),
+    ("next_digit", "next_digit", "0123456789+=", True, [2, 2, 1]),
 ]
 SIZE = 24
 
@@ -160,6 +140,79 @@ def test_library_programs_are_equal_in_weights(
     if "unique" in name:
         inputs = [rng.sample(alphabet, k=size) for size in range(len(alphabet) + 1)]
     assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
+
+
+@pytest.mark.parametrize(("name", "alphabet"), [("copy", "abc|"), ("next_digit", "0123456789+=")])
+def test_programs_whose_value_is_the_next_token(name: str, alphabet: str) -> None:
+    """Texts grow by the value at their last position, in the interpreter and in weights, up to the end."""
+    program, rng = library(name, name, causal=True), random.Random(5)
+    compiled = compile_program(program, alphabet, SIZE, causal=True)
+    for size in (1, 2, 3, 5, 6):
+        if name == "copy":
+            text = "".join(rng.choices("abc", k=size))
+            begin, rest = f"{text}|", f"{text}|"
+        else:
+            first, second = 10**size - 1, rng.randrange(10**size)
+            begin = "".join(f"{number:0{size}}"[::-1] + sign for number, sign in ((first, "+"), (second, "=")))
+            rest = f"{first + second:0{size + 1}}"[::-1] + "="
+        whole = begin + rest
+        for place in range(len(begin), len(whole)):
+            assert run(program, whole[:place], causal=True)[-1] == whole[place]
+        assert compiled(whole[:-1])[len(begin) - 1 :] == list(rest)
+
+
+@pytest.mark.parametrize(("norm", "mlp"), [("layer", "gelu"), ("rms", "swiglu"), ("layer", "swiglu")])
+@pytest.mark.parametrize(("file", "name", "alphabet", "causal", "heads"), [
+    one for one in LIBRARY if one[1] in ("reverse", "sorted", "dyck2_ptf", "shuffle_dyck2", "running_sum", "induction")
+])  # fmt: skip
+def test_other_architectures_compute_the_same(
+    file: str, name: str, alphabet: Any, causal: bool, heads: list[int], norm: Any, mlp: Any
+) -> None:
+    """With layer norms, or with SwiGLU, in as many layers and heads."""
+    program, rng = library(file, name, causal), random.Random(3)
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture(norm, mlp))
+    config = compiled.model.config
+    assert (config.norm, config.mlp) == (norm, mlp)
+    assert list(compiled.heads) == heads
+    assert len(compiled.names.dimensions) == config.width
+    inputs = [[rng.choice(alphabet) for _ in range(size)] for size in (*range(13), 12, 12)]
+    assert compiled.batch(inputs) == run_batch(program, inputs, causal=causal)
+
+
+def test_a_layer_norm_whose_mean_loses_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its rounding may change is computed from the constant of the norm, and compared with each gap."""
+    gpt2, reverse = Architecture("layer", "gelu"), library("reverse", "reverse")
+    compile_program(reverse, "ab", 8, architecture=gpt2)
+    monkeypatch.setattr("sayso.rasp.compile.weights._norm_size", lambda _: 2.0**40)
+    with pytest.raises(CompileError, match="A layer norm rounds it too coarsely in float32"):
+        compile_program(reverse, "ab", 8, architecture=gpt2)
+
+
+@pytest.mark.parametrize(("file", "name", "alphabet", "causal"), [
+    ("induction", "induction", "abc", True), ("frac_prevs", "frac_of_x", "xy", True),
+    ("reverse", "reverse", "abc", False), ("dyck", "dyck2_ptf", "(){}", False),
+])  # fmt: skip
+def test_transformers_opens_layer_norms_with_a_gelu_as_a_gpt2(
+    file: str, name: str, alphabet: str, causal: bool, tmp_path: Path
+) -> None:
+    """The same values by its own forward pass; a program in both directions needs a mask that shows every position."""
+    hub = pytest.importorskip("transformers", reason="transformers is needed: pip install -e '.[bench]'")
+    program, rng = library(file, name, causal), random.Random(4)
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture("layer", "gelu"))
+    save(compiled, tmp_path / "model", lineage_of(compiled, program, name))
+    assert read_json(tmp_path / "model/config.json")["model_type"] == "gpt2"
+    loaded = load(tmp_path / "model").compiled
+    theirs = hub.AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    choices = torch.tensor(list(compiled.vocabulary.results))
+    for size in (1, 2, 7, 12):
+        given = rng.choices(alphabet, k=size)
+        expected = run(program, given, causal=causal)
+        assert loaded(given) == expected
+        seen = None if causal else torch.zeros(1, 1, size + 1, size + 1)  # added to the scores
+        with torch.no_grad():
+            logits = theirs(torch.tensor([compiled.ids(given)]), attention_mask=seen).logits
+        best = choices[logits[0, 1:, choices].argmax(-1)].tolist()
+        assert [compiled.vocabulary.results[index] for index in best] == expected
 
 
 def test_long_inputs_of_a_program_with_many_sums() -> None:
@@ -215,6 +268,35 @@ def test_programs_that_tracr_compiles(kind: str) -> None:
             same = got == expected or (isinstance(expected, float) and got is not None)
             assert same, case
             assert not isinstance(expected, float) or abs(Fraction(got) - Fraction(expected)) < 1e-9, case  # type: ignore[arg-type]
+
+
+def test_a_mean_times_its_width_depends_on_the_sum_alone() -> None:
+    """Without the count and the index, of which there are 64 times as many combinations."""
+    total = aggregate(SO_FAR, length - indices, 0) * selector_width(SO_FAR)
+    node = Lowering(list("ab"), 64, False).lower(total)
+    assert isinstance(node, Apply)
+    assert [(type(slot), slot.text) for slot in node.slots] == [(Total, "sum of length - indices")]
+    for default, source in ((1, length - indices), (0, where(tokens == "a", None, indices))):
+        other = aggregate(SO_FAR, source, default) * selector_width(SO_FAR)
+        batch = ["", "ab", "bbab"]
+        assert compile_program(other, "ab", 4).batch(batch) == run_batch(other, batch)
+        nothing = aggregate(select(tokens, "c"), indices, default) * selector_width(select(tokens, "c"))
+        assert compile_program(nothing, "abc", 4).batch(batch) == run_batch(nothing, batch)
+
+
+def test_the_rounding_of_a_line_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units that are off are left out of a part, and no other: the sum of 299 steps stays what it should be."""
+    node = Embedded("x", tuple(range(300)))
+    places = np.arange(300)
+    found = find_line({node: (places, node.values)}, places, "x")
+    steps, expected = [found.step(change) for change in range(299)], places.astype(float)
+    expected -= sum(step.falls for step in steps)  # all of which are on at the beginning
+    whole = rounding(found, steps, np.ones(299), expected)
+    for size in (1, 7, 300):
+        monkeypatch.setattr("sayso.rasp.compile.line.PART", size)
+        assert rounding(found, steps, np.ones(299), expected) == pytest.approx(whole, abs=1e-3)
+    assert whole < 1e-3
+    assert rounding(found, steps[1:], np.ones(298), expected) > 1
 
 
 def test_where_tracr_is_wrong() -> None:
@@ -344,6 +426,12 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert "[P]*3 (strings)" in capsys.readouterr().out
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
     assert command(["rasp", "compile", "dyck", "--length", "9", "--name", "dyck1"]) == 2
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--norm", "layer", "--out", "gpt2"]) == 0
+    assert read_json(Path("gpt2/config.json"))["model_type"] == "gpt2"
+    assert command(["rasp", "compile", "dyck", "--length", "8", "--mlp", "swiglu", "--out", "gated"]) == 0
+    assert read_json(Path("gated/config.json"))["hidden_act"] == "silu"
+    assert command(["rasp", "run", "gated", "--input", "(()"]) == 0
+    capsys.readouterr()
     assert command(["generate", "(", "--model", "dyck1"]) == 2
     assert "attends in both directions" in capsys.readouterr().err
     with pytest.raises(UserError, match="attends in both directions"):

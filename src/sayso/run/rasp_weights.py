@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Literal, TextIO
 
 from sayso.base.errors import UserError
 from sayso.base.life import Life, name_from
@@ -12,6 +12,7 @@ from sayso.base.log import say
 from sayso.base.made import check_replaceable
 from sayso.base.ranges import Options, Range
 from sayso.base.terminal import Terminal
+from sayso.rasp.compile.circuit import Architecture
 from sayso.rasp.compile.program import LONGEST, compile_program
 from sayso.rasp.compile.store import PROGRAM, lineage_of, load, save
 from sayso.rasp.expression import Constant, Expression, Lookup, Map, Member, Select, SOp, ordered
@@ -50,6 +51,10 @@ class Compile(Options):
     causal: bool = False
     """Use the causal dialect, in which a position sees only itself and earlier positions; `sayso generate` can
     then run the model."""
+    norm: Literal["rms", "layer"] = "rms"
+    """Norm before each sublayer. With layer and gelu the model is a GPT-2, which other software opens."""
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    """Feed-forward layer."""
     replace: bool = False
     """Replace an existing model of this name."""
 
@@ -102,7 +107,10 @@ def compile_rasp(options: Compile) -> Weights:
     life = Life(options.life)
     folder = options.out or life.model(options.name or name_from(name))
     with locked(folder), session.placing():
-        compiled = compile_program(program, _alphabet(options, program), options.length, causal=options.causal)
+        architecture = Architecture(options.norm, options.mlp)
+        compiled = compile_program(
+            program, _alphabet(options, program), options.length, causal=options.causal, architecture=architecture
+        )
         lineage = lineage_of(compiled, program, name)
         made = is_made(folder, lineage, replace=options.replace)
         if not made:

@@ -5,6 +5,7 @@ hidden units are off there. So it can be attended to without adding anything.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 Form = dict[int, float]
 """A linear form: dimension of the residual stream -> coefficient."""
@@ -26,6 +27,27 @@ def times(factor: float, form: Form) -> Form:
     return {dimension: factor * one for dimension, one in form.items()}
 
 
+def reach(form: Form) -> float:
+    """Return how much an error of 1 in every dimension can change a linear form."""
+    return sum(map(abs, form.values()))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The kind of model that a program becomes. Layer norms with a GELU are a GPT-2."""
+
+    norm: Literal["rms", "layer"] = "rms"
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Whether it has biases, and heads that fill the width."""
+        return self.norm == "layer" and self.mlp == "gelu"
+
+
+ORDINARY = Architecture()
+
+
 @dataclass
 class Head:
     """An attention head. A pair of positions scores 0 if it is selected, and -`slope` or less if not.
@@ -44,6 +66,10 @@ class Head:
     weight: float = 1.0
     noise: float = 0.0
     """Largest error of a score that selects, in units of the slope."""
+    mass: float = 0.0
+    """Largest sum of the magnitudes of the products that cancel in a score that selects."""
+    reach: float = 0.0
+    """How much an error of 1 in every dimension can change a product, as a part of its magnitude."""
     outputs: dict[int, Form] = field(default_factory=dict)
     """Dimension that it writes -> what it reads at the key."""
 
@@ -71,12 +97,18 @@ class Circuit:
     """Dimension -> its value for each index."""
     heads: dict[object, Head] = field(default_factory=dict)
     units: list[Unit] = field(default_factory=list)
+    nothing: int | None = None
+    """The dimension that is always 0, from which a layer norm takes the mean as from all others."""
 
     def dimension(self, name: str, largest: float) -> int:
         """Add a dimension to the residual stream."""
         self.names.append(name)
         self.largest.append(largest)
         return len(self.names) - 1
+
+    def read(self, form: Form) -> Form:
+        """Return the form as a sublayer reads it: after a layer norm, without the mean that the norm took."""
+        return form if self.nothing is None else plus(form, {self.nothing: -sum(form.values())})
 
     def shape(self, layers: int) -> list[int]:
         """Return the number of heads in each layer."""

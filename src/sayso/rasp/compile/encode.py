@@ -10,7 +10,7 @@ from math import ceil, log2
 
 import numpy as np
 
-from sayso.rasp.compile.circuit import BOS, ONE, Circuit, Form, Head, Unit, plus, times
+from sayso.rasp.compile.circuit import BOS, ONE, Architecture, Circuit, Form, Head, Unit, plus, reach, times
 from sayso.rasp.compile.domain import (
     UNDEFINED,
     Apply,
@@ -32,6 +32,10 @@ TOLERANCE = (1 - RISE) / 2 / 8
 is beside a step, a quarter or more remains."""
 MOST_NOISE = 0.1
 """Largest error of a score, as a part of the slope; a half would confuse selected and not."""
+CENTERING = 2 * EPSILON
+"""Relative error of a product in a score that the rounding of the mean of a layer norm may make."""
+COPYING = 1e-5
+"""Error of a copied value, and as much again after a layer norm."""
 MOST_UNITS = 65_536
 MOST_CONDITION = 1_024
 
@@ -39,8 +43,10 @@ MOST_CONDITION = 1_024
 class Encoder:
     """Builds the circuit of a program's features."""
 
-    def __init__(self, token: Embedded, index: Embedded) -> None:
-        self.token, self.index = token, index
+    def __init__(self, token: Embedded, index: Embedded, architecture: Architecture) -> None:
+        self.token, self.index, self.architecture = token, index, architecture
+        self.rounding = EPSILON * (2 if architecture.norm == "layer" else 1)
+        """Relative error of what a sublayer reads: a layer norm also rounds when it subtracts the mean."""
         self.circuit = Circuit()
         self.errors: dict[int, float] = {}
         """Dimension -> bound on its error."""
@@ -86,7 +92,7 @@ class Encoder:
         for term in node.selection.terms:
             head = self.head(node.selection, term, node.layer, copied=node)
             head.outputs[dimension] = reads
-        self.errors[dimension] = self.error(reads) + 1e-5
+        self.errors[dimension] = self.error(reads) + COPYING * (2 if self.architecture.norm == "layer" else 1)
         return plus({dimension: 1.0}, {ONE: default})
 
     def _stepped(self, node: Node, shape: tuple[float, ...], name: str) -> Form:
@@ -103,7 +109,8 @@ class Encoder:
                 unit.writes[dimension] = -sign * height if step.falls else sign * height
         if len(self.circuit.units) > MOST_UNITS:
             raise CompileError(f"It needs more than {MOST_UNITS:,} hidden units.", node.text)
-        self.errors[dimension] = rounding(line, steps, heights, numbers - start)
+        products = 2 if self.architecture.mlp == "swiglu" else 1  # which are rounded, too
+        self.errors[dimension] = products * rounding(line, steps, heights, numbers - start)
         return plus({dimension: 1.0}, {ONE: start})
 
     def _units_of(self, node: Node, step: Step, place: Form) -> tuple[Unit, Unit]:
@@ -134,11 +141,11 @@ class Encoder:
                     self._demand(slot, abs(line.slopes[slot]) * sum(isinstance(one, Total) for one in line.weights))
                 else:
                     form = self.feature(slot, weights)
-                    if self.error(form) > TOLERANCE / len(line.weights):
-                        raise _inseparable(node.text, self.error(form))
+                    if self.error(form) > (allowed := TOLERANCE / len(line.weights)):
+                        raise _inseparable(node.text, self.error(form), allowed)
                     forms.append(form)
-            if 4 * EPSILON * float(np.abs(line.points).max()) > TOLERANCE:
-                raise _inseparable(node.text, 4 * EPSILON * float(np.abs(line.points).max()))
+            if (rounded := 4 * self.rounding * float(np.abs(line.points).max())) > TOLERANCE:
+                raise _inseparable(node.text, rounded)
             self._lines[node], self._places[node] = line, plus(*forms)
         return self._lines[node], self._places[node]
 
@@ -164,7 +171,7 @@ class Encoder:
             head = self.head(node.selection, term, node.layer)
             head.weight = max(head.weight, largest * node.selection.size / TOLERANCE)
             inputs = self.error(head.outputs[self.total(node)]) * slope * node.selection.size
-            scores = largest * (np.expm1(head.noise * selection_slope(node.selection.size)) + 8 * EPSILON)
+            scores = largest * (np.expm1(head.noise * selection_slope(node.selection.size)) + 8 * self.rounding)
             if max(inputs, scores / 2) > TOLERANCE:
                 raise _inseparable(node.text, max(inputs, scores / 2))
 
@@ -180,10 +187,12 @@ class Encoder:
             head = Head(layer, selection.text, [], counts=copied is None)
             for (key_node, query_node), relation in term.conditions.items():
                 self._compare(head, key_node, query_node, relation)
+            if self.architecture.norm == "layer":  # after which the products of equal features are not of few bits
+                head.noise += CENTERING * head.mass + EPSILON / 4 * head.mass**2
             if ranked is not None:
                 self._rank(head, ranked)
             if head.noise > MOST_NOISE:
-                raise _inseparable(selection.text, head.noise)
+                raise _inseparable(selection.text, head.noise, MOST_NOISE)
             self.circuit.heads[key] = head
         return self.circuit.heads[key]
 
@@ -196,6 +205,9 @@ class Encoder:
         head.scores = [(times(float(head.levels), query), key) for query, key in head.scores]
         head.scores.append(({ONE: 1.0}, ranks))
         head.noise = head.noise * head.levels + self.error(ranks)
+        if self.architecture.norm == "layer":
+            head.noise += 2 * CENTERING * head.levels
+            head.reach = max(head.reach, 1 + reach(ranks) / head.levels)
 
     def _compare(self, head: Head, key: Node | None, query: Node | None, relation: Relation) -> None:
         """Add the score of one condition: 0 where the relation holds, -1 or less elsewhere."""
@@ -208,13 +220,17 @@ class Encoder:
                 "compiled. A smaller --length needs fewer.",
                 head.text,
             )
-        for queries, keys in _scores(columns):
+        scores = _scores(columns)
+        of_queries, of_keys = (np.abs(np.stack(side)) for side in zip(*scores, strict=True))
+        head.mass += float((of_queries.T @ of_keys)[columns].max(initial=0))
+        for queries, keys in scores:
             forms = (self._read(query, queries[row_of]), self._read(key, keys[column_of]))
             if all(forms):
                 head.scores.append(forms)
                 # a query's error counts at every key, and the other way round
                 sizes = float(np.abs(queries).max()), float(np.abs(keys).max())
                 head.noise += self.error(forms[0]) * sizes[1] + self.error(forms[1]) * sizes[0]
+                head.reach = max(head.reach, reach(forms[0]) / sizes[0] + reach(forms[1]) / sizes[1])
 
     def _read(self, node: Node | None, numbers: np.ndarray) -> Form:
         if node is None:
@@ -257,10 +273,10 @@ def _bits(relation: Relation) -> list[tuple[np.ndarray, np.ndarray]]:
     return [*signs, (np.full(queries, -float(count)), np.ones(keys))]
 
 
-def _inseparable(text: str, error: float) -> CompileError:
+def _inseparable(text: str, error: float, allowed: float = TOLERANCE) -> CompileError:
     return CompileError(
         f"Its values cannot be separated in float32: the error may be {error:.2g} of the smallest gap, of which "
-        f"{TOLERANCE:.2g} is allowed. A smaller --length has larger gaps.",
+        f"{allowed:.2g} is allowed. A smaller --length has larger gaps.",
         text,
     )
 

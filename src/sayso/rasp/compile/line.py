@@ -28,6 +28,8 @@ MOST_SIGNED, MOST_ORDERED = 4, 4
 RISE = 1 / 2
 """The part of a gap, in its middle, over which a step rises; what is left on each side is tolerance."""
 EPSILON = 2.0**-23
+PART = 512
+"""Points whose rounding is computed at once."""
 
 Digit = dict[Node, tuple[list[Fraction], float]]
 """Node -> an integer for each of its values, and what multiplies the value of a total."""
@@ -203,13 +205,22 @@ def _digits(node: Node, columns: Mapping[Node, Column], codes: Codes) -> tuple[l
 
 
 def rounding(line: Line, steps: Sequence[Step], heights: np.ndarray, expected: np.ndarray) -> float:
-    """Return a bound on the error of a sum of steps: three times the largest of all points, computed in float32."""
-    points = line.points.astype(np.float32)[:, None]
+    """Return a bound on the error of a sum of steps: three times the largest of all points, computed in float32.
+
+    `heights` and `expected` are in the order of the points. A hidden unit is off, and exactly 0, before the edge of a
+    rise and after that of a fall; so of each part of the line only the steps that are on count.
+    """
+    falls = np.array([step.falls for step in steps], dtype=bool)
+    edges = np.array([step.edges for step in steps]).reshape(-1, 2)
     slopes = np.array([step.slope for step in steps])
-    signed = np.where(slopes < 0, -heights, heights).astype(np.float32)
-    reached = np.zeros(len(points), dtype=np.float32)
-    for side, sign in ((0, 1), (1, -1)):
-        offsets = slopes * np.array([step.edges[side] for step in steps])
-        hidden = np.maximum(points * slopes.astype(np.float32) - offsets.astype(np.float32), 0)
-        reached += sign * (hidden @ signed)
+    offsets = (slopes[:, None] * edges).astype(np.float32)
+    signed = np.where(falls, -heights, heights).astype(np.float32)
+    slopes = slopes.astype(np.float32)
+    reached = np.zeros(len(line.points), dtype=np.float32)
+    for first in range(0, len(reached), PART):
+        part = slice(first, first + PART)
+        points = line.points[part].astype(np.float32)[:, None]
+        on = np.where(falls, edges.max(1, initial=-np.inf) > points[0], edges.min(1, initial=np.inf) < points[-1])
+        for side, sign in ((0, 1), (1, -1)):
+            reached[part] += sign * (np.maximum(points * slopes[on] - offsets[on, side], 0) @ signed[on])
     return 3 * float(np.abs(reached - expected).max()) + EPSILON * float(np.abs(expected).max())

@@ -58,6 +58,8 @@ class Lowering:
         self._selections: dict[tuple[object, ...], Selection] = {}
         self._equal: dict[object, Node] = {}
         self._means: dict[Node, Mean] = {}
+        self._widths: dict[Node, Selection] = {}
+        """Count -> the selection that it is of, or the last of several."""
 
     def lower(self, program: SOp) -> Node:
         """Return the node of a program. Raises `CompileError` for what cannot be compiled."""
@@ -102,6 +104,11 @@ class Lowering:
             first, second = self._means[nodes[0]], self._means[nodes[1]]
             if first[0] is second[0]:
                 return self._mean_of_both(operation, first, second, text)
+        if operation == "*":
+            first_node, second_node = nodes
+            found = self._sum_of_mean(first_node, second_node) or self._sum_of_mean(second_node, first_node)
+            if found is not None:
+                return self._apply("as a fraction", text, Fraction, found)
         return self._apply(("map", operation), text, lambda *values: apply(operation, values), *nodes)
 
     def _aggregated(self, one: Aggregate, text: str) -> Node:
@@ -154,8 +161,18 @@ class Lowering:
         both = self._apply(("map", operation), inner, lambda *values: apply(operation, values), first[1], second[1])
         return self._mean(first[0], both, default, text)
 
+    def _sum_of_mean(self, mean: Node, width: Node) -> Node | None:
+        """Return the sum whose mean is multiplied by the number of its values, so that it needs no count; else None."""
+        if mean not in self._means or self._widths.get(width) is not self._means[mean][0]:
+            return None
+        selection, source, default = self._means[mean]
+        is_zero = is_number(default) and default == 0
+        return self._sum(selection, source, f"sum of {source.text}") if is_zero and None not in source.values else None
+
     def _count(self, selection: Selection, text: str) -> Node:
-        return self._total(selection, None, text)
+        node = self._total(selection, None, text)
+        self._widths[node] = selection
+        return node
 
     def _sum(self, selection: Selection, source: Node, text: str) -> Node:
         return self._total(selection, source, text)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.rasp.compile.circuit import ONE, Circuit, Form, plus, times
+from sayso.rasp.compile.circuit import ONE, ORDINARY, Architecture, Circuit, Form, plus, times
 from sayso.rasp.compile.domain import CompileError, Node
 from sayso.rasp.compile.encode import LARGEST_ONE_HOT, Encoder
 from sayso.rasp.compile.lower import Lowering
-from sayso.rasp.compile.weights import build, set_results
+from sayso.rasp.compile.weights import add_dimensions, build, set_results
 from sayso.rasp.expression import SOp
 from sayso.rasp.values import Value, exact, shown
 from sayso.token.tokenizer import BOS, SMALLEST_VOCABULARY
@@ -102,7 +102,14 @@ def mask_of(lengths: Sequence[int], time: int, causal: bool) -> Tensor:
     return seen.tril() if causal else seen
 
 
-def compile_program(program: SOp, alphabet: Iterable[object], length: int, *, causal: bool = False) -> Compiled:
+def compile_program(
+    program: SOp,
+    alphabet: Iterable[object],
+    length: int,
+    *,
+    causal: bool = False,
+    architecture: Architecture = ORDINARY,
+) -> Compiled:
     """Return a program as weights, for inputs of up to `length` tokens of an alphabet.
 
     On every such input for which `run` has values, the weights give the same values. Raises `CompileError`, with the
@@ -115,15 +122,16 @@ def compile_program(program: SOp, alphabet: Iterable[object], length: int, *, ca
         raise UserError("An alphabet has one or more tokens, and None is not one.")
     lowering = Lowering(tokens, length, causal)
     result = lowering.lower(program)
-    encoder = Encoder(lowering.token, lowering.index)
+    encoder = Encoder(lowering.token, lowering.index, architecture)
     codes, errors = _result(encoder, result)
     if errors > MOST_ERROR:
         raise CompileError(f"The error of its results may be {errors:.2g}, and {MOST_ERROR} is allowed.", program)
     vocabulary = _vocabulary(tokens, result.values)
     layers = max(1, result.layer)
     ids, bos = list(vocabulary.tokens.values()), vocabulary.tokenizer.specials[BOS]
-    model = build(encoder.circuit, layers, length, vocabulary.tokenizer.vocab_size, ids, bos)
-    set_results(model, dict(zip(vocabulary.results, codes, strict=True)))
+    add_dimensions(encoder.circuit, architecture)
+    model = build(encoder.circuit, length, layers, vocabulary.tokenizer.vocab_size, ids, bos, architecture)
+    set_results(model, encoder.circuit, dict(zip(vocabulary.results, codes, strict=True)))
     shape = tuple(encoder.circuit.shape(layers))
     return Compiled(model, vocabulary, length, causal, shape, _names(encoder.circuit, layers))
 

@@ -221,7 +221,8 @@ class Selection:
         terms = self.heads(source)
         values = {value for term in terms for value in self.summed(term, source)}
         scale = lcm(*(value.denominator for value in values))
-        whole, found = {int(value * scale) for value in values}, [{0}]
+        whole: set[Number] = {int(value * scale) for value in values}
+        found: list[set[Number]] = [{0}]
         for _ in range(self.most(terms)):
             if len(found[-1]) * len(whole) > MOST_SUMMED or len(found[-1]) > MOST_SUMS:
                 raise CompileError(
@@ -230,7 +231,9 @@ class Selection:
                     source.text,
                 )
             found.append({total + value for total in found[-1] for value in whole})
-        self._sums[source] = [{_number(Fraction(total, scale)) for total in totals} for totals in found]
+        if scale > 1:
+            found = [{_number(Fraction(total, scale)) for total in totals} for totals in found]
+        self._sums[source] = found
         return self._sums[source]
 
     def sums_at(self, source: Node) -> list[set[Number]] | None:

@@ -37,6 +37,8 @@ def lineage_of(compiled: Compiled, program: SOp, name: str) -> dict[str, Any]:
         "statements": statements(program),
         "length": compiled.length,
         "alphabet": [_plain(value) for value in compiled.vocabulary.tokens],
+        "norm": compiled.model.config.norm,
+        "mlp": compiled.model.config.mlp,
         "attention": "earlier positions" if compiled.causal else BOTH_DIRECTIONS,
     }
 
