@@ -34,7 +34,7 @@ from sayso.rasp import (
     where,
 )
 from sayso.rasp.compile.circuit import Architecture
-from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total
+from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, joint_domain
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
 from sayso.rasp.compile.program import compile_program
@@ -73,6 +73,20 @@ def test_random_programs_are_equal_in_three_executions(
 ) -> None:
     """Interpreter = tensors = weights, or a refusal; the bench raises an error for a difference."""
     bench.refusal_of(bench.built(steps, division=division), batch, causal=causal)
+
+
+def test_equal_numbers_of_several_kinds_stay_apart() -> None:
+    """A mean is a fraction, also where it is 0 or 1, so a slot may have 0 and 0/1 among its values."""
+    node = Embedded("mixed", (0, Fraction(0), 1, True, Fraction(1, 2)))
+    codes, values = joint_domain([node], "mixed")[node]
+    assert [(type(value), value) for value in values] == [(type(value), value) for value in node.values]
+    assert codes.tolist() == [0, 1, 2, 3, 4]
+    logical = where(tokens == 2, tokens == 2, tokens)  # True beside 1
+    assert compile_program(logical, [0, 1, 2], LENGTH)([1, 2, 0]) == run(logical, [1, 2, 0])
+
+
+def test_no_inputs_give_no_values() -> None:
+    assert compile_program(indices + 1, "ab", LENGTH).batch([]) == []
 
 
 def library(file: str, expression: str, causal: bool = False) -> SOp:

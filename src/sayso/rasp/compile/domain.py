@@ -261,9 +261,9 @@ def joint_domain(slots: Sequence[Node], text: str) -> dict[Node, Column]:
     grid = np.indices(sizes).reshape(len(sizes), -1) if sizes else np.zeros((0, 1), dtype=np.int64)
     for places, (nodes, rows) in zip(grid, groups, strict=True):
         for column, node in enumerate(nodes):
-            values = list(dict.fromkeys(row[column] for row in rows))
-            number = {value: code for code, value in enumerate(values)}
-            columns[node] = np.array([number[row[column]] for row in rows])[places], values
+            typed = [(type(row[column]), row[column]) for row in rows]  # 1, True and the fraction 1 are three values
+            number = {key: code for code, key in enumerate(dict.fromkeys(typed))}
+            columns[node] = np.array([number[key] for key in typed])[places], [value for _, value in number]
     possible = _possible(columns)
     return {node: (codes[possible], values) for node, (codes, values) in columns.items()}
 

@@ -58,7 +58,9 @@ class Compiled:
     def batch(self, sequences: Iterable[Iterable[object]]) -> list[list[Value]]:
         """Return the values for each of several inputs, which may differ in length."""
         rows = [self.ids(sequence) for sequence in sequences]
-        time = max(map(len, rows), default=1)
+        if not rows:
+            return []
+        time = max(map(len, rows))
         ids = torch.tensor([row + row[:1] * (time - len(row)) for row in rows])
         logits = self.model(ids, mask=mask_of([len(row) for row in rows], time, self.causal))
         choices = torch.tensor(list(self.vocabulary.results))
