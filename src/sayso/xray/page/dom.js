@@ -61,6 +61,9 @@ export function bar(value, most) {
   return svg;
 }
 
+// The width of a chart in a panel, in pixels, so that its text is as large as other text.
+export const room = (body) => Math.max(280, Math.min(640, body.clientWidth));
+
 // The call that gives what a panel shows, to be copied.
 export function python(code) {
   const copy = make("button", { type: "button", onclick: () => navigator.clipboard?.writeText(code) }, "Copy");

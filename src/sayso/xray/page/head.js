@@ -1,6 +1,6 @@
 // One attention head: its pattern, and for one pair of positions the whole arithmetic.
 
-import { color, digits, fill, folded, make, mixed, percent, python, shown, signed, table } from "./dom.js";
+import { color, digits, fill, folded, make, mixed, percent, python, room, shown, signed, table } from "./dom.js";
 import { curve } from "./distance.js";
 
 export const depends = ["p", "l", "h", "k"];
@@ -25,7 +25,7 @@ export async function draw(body, state) {
     table("Where it looks", [["Token", false], ["Position", true], ["Attention", true], ["Length of what it would write", true]],
       order.map(([at, share]) => [make("button", { type: "button", class: "link", "aria-pressed": String(at === k), onclick: () => state.select({ k: at }) }, shown(tokens[at][1])), String(at), percent(share), digits(arrays.value_norms[at])])),
     arithmetic(meta, arrays, state.p, k, word),
-    curve(meta, arrays, state.p, k, word, shape.context),
+    curve(meta, arrays, { p: state.p, k, word, context: shape.context, wide: room(body) }),
     make("p", {}, `What it writes here promotes ${list(writes.promotes)}; it suppresses ${list(writes.suppresses)}.`),
     python(`name = "blocks.${state.l}.attn.hook_pattern"\nsayso.lens.trace(model, ids, name)[name][0, ${state.h}, ${state.p}, ${k}]${arrays.frequencies ? `\nsayso.lens.scores_by_distance(model, ids, ${state.l}, ${state.h}, range(8), query=${state.p}, key=${k}).sum(-1)` : ""}`),
   );

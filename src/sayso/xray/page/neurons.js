@@ -48,8 +48,11 @@ async function examples(state, n) {
   return [
     make("h3", {}, `Where neuron ${state.l}.${n} is most active`),
     make("p", { class: "quiet" }, `In ${found.tokens.toLocaleString("en")} tokens of held-out text, at most once in each row; it is above zero at ${percent(found.share)} of them.`),
-    make("ol", { class: "examples" }, found.examples.map(({ value, tokens, at }) => make("li", {}, make("span", { class: "number" }, digits(value)), make("span", { class: "words" }, tokens.slice(0, at).map(shown).join(""), make("mark", {}, shown(tokens[at])), tokens.slice(at + 1).map(shown).join(""))))),
+    make("ol", { class: "examples" }, found.examples.map(({ value, tokens, at }) => make("li", {}, make("span", { class: "number" }, digits(value)), make("span", { class: "words" }, tokens.slice(0, at).map(flowing).join(""), make("mark", {}, shown(tokens[at])), tokens.slice(at + 1).map(flowing).join(""))))),
   ];
 }
+
+// A token within a text: a space is a space.
+const flowing = (text) => (text === " " ? text : text.startsWith(" ") ? ` ${shown(text.slice(1))}` : shown(text));
 
 const activation = (kind) => ({ swiglu: "SiLU", geglu: "GELU", gelu: "GELU", relu2: "ReLU²", relu: "ReLU" })[kind] ?? kind;

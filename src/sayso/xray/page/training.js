@@ -1,10 +1,10 @@
 // Training time: what the model would have said after some of its steps, with a slider from the untrained weights to the end.
 
-import { between, color, digits, fill, folded, make, percent, python, shown, table } from "./dom.js";
+import { between, color, digits, fill, folded, make, percent, python, room, shown, table } from "./dom.js";
 import { saved } from "./source.js";
 
 export const depends = ["p", "s"];
-const MOST_BITS = 12, WIDE = 640, HIGH = 220, LEFT = 44, RIGHT = 110, TOP = 10, BOTTOM = 34;
+const MOST_BITS = 12, HIGH = 230, LEFT = 44, RIGHT = 100, TOP = 10, BOTTOM = 44;
 const COLORS = ["strong", "more", "less", "mark", "quiet"], DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 6"];
 
 export async function draw(body, state) {
@@ -26,7 +26,7 @@ export async function draw(body, state) {
     make("div", { class: "sliders" }, make("label", { class: "slider wide" }, make("span", {}, "Weights"), input, told)),
     make("p", { class: "told" }, `${when(s).replace(/^./, (first) => first.toUpperCase())}, a token of this text surprises the model by ${digits(mean, 1)} bits on average. It would go on: `, make("q", {}, shown(meta.said[s]).replaceAll("⏎", " ⏎ "))),
     make("div", { class: "chips", role: "group", "aria-label": "Surprise of each token then" }, state.facts.tokens.map(([, text], i) => chip(text, bits[i], i))),
-    make("div", { class: "pair" }, likeliest(meta, arrays, state, s, when), curves(meta, arrays, state, s)),
+    make("div", { class: "pair" }, likeliest(meta, arrays, state, s, when), curves(meta, arrays, state, s, room(body))),
     folded("All weights", () => everything(meta, arrays, state, when)),
     saved() || state.beside || s === last ? null : make("button", { type: "button", onclick: () => beside(state, steps[s]) }, `Show the weights ${when(s)} beside these`),
     python(s === last ? `model.logprobs(text)` : `then = sayso.load(${JSON.stringify(meta.folders[s])})\nlogits = sayso.lens.trace(then, ids, "logits")["logits"]\nlogits[0, ${state.p}].softmax(-1)`),
@@ -57,9 +57,9 @@ function everything(meta, arrays, { p }, when) {
 }
 
 // The probability of the tokens that are the likeliest in the end, over the steps, which are drawn at equal distances.
-function curves(meta, arrays, { p }, chosen) {
+function curves(meta, arrays, { p }, chosen, wide) {
   const [, k] = arrays.followed.shape, count = meta.steps.length + 1, space = "http://www.w3.org/2000/svg";
-  const x = (s) => LEFT + (WIDE - LEFT - RIGHT) * s / (count - 1), y = (value) => TOP + (HIGH - TOP - BOTTOM) * (1 - value);
+  const x = (s) => LEFT + (wide - LEFT - RIGHT) * s / (count - 1), y = (value) => TOP + (HIGH - TOP - BOTTOM) * (1 - value);
   const svg = document.createElementNS(space, "svg");
   const add = (kind, attributes, text = "") => {
     const one = document.createElementNS(space, kind);
@@ -67,17 +67,17 @@ function curves(meta, arrays, { p }, chosen) {
     one.textContent = text;
     svg.append(one);
   };
-  svg.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
+  svg.setAttribute("viewBox", `0 0 ${wide} ${HIGH}`);
   svg.setAttribute("class", "curves");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", "Probability of the tokens that are likeliest in the end, over the steps of training; the table has the numbers.");
   for (const value of [0, 0.5, 1]) {
-    add("line", { x1: LEFT, x2: WIDE - RIGHT, y1: y(value), y2: y(value), class: "rule" });
+    add("line", { x1: LEFT, x2: wide - RIGHT, y1: y(value), y2: y(value), class: "rule" });
     add("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, `${100 * value}%`);
   }
-  const every = Math.ceil(count / 6);
-  for (let s = 0; s < count; s += 1) if (s % every === 0 || s === count - 1) add("text", { x: x(s), y: HIGH - 14, "text-anchor": "middle" }, s === count - 1 ? "end" : String(meta.steps[s]));
-  add("text", { x: LEFT, y: HIGH - 1, class: "quiet" }, "steps of training");
+  const every = Math.ceil(count * 45 / (wide - LEFT - RIGHT));
+  for (let s = 0; s < count; s += 1) if (s % every === 0 || s === count - 1) add("text", { x: x(s), y: HIGH - 24, "text-anchor": "middle" }, s === count - 1 ? "end" : String(meta.steps[s]));
+  add("text", { x: LEFT, y: HIGH - 6, class: "quiet" }, "steps of training");
   add("line", { x1: x(chosen), x2: x(chosen), y1: TOP, y2: HIGH - BOTTOM, class: "chosen" });
   const labels = Array.from({ length: k }, (_, i) => [i, y(share(arrays, p, count - 1, i))]).sort((a, b) => a[1] - b[1]);
   labels.forEach((one, i) => { one[1] = Math.max(one[1], i ? labels[i - 1][1] + 15 : TOP); });
@@ -85,7 +85,7 @@ function curves(meta, arrays, { p }, chosen) {
   for (const [i, at] of labels) {
     const points = Array.from({ length: count }, (_, s) => `${x(s)},${y(share(arrays, p, s, i))}`).join(" ");
     add("polyline", { points, fill: "none", stroke: color(COLORS[i]), "stroke-dasharray": DASHES[i], "stroke-width": 2 });
-    add("text", { x: WIDE - RIGHT + 8, y: at - over + 4, fill: color(COLORS[i]), class: "label" }, `${shown(meta.words[arrays.followed[p * k + i]]).slice(0, 12)}`);
+    add("text", { x: wide - RIGHT + 8, y: at - over + 4, fill: color(COLORS[i]), class: "label" }, `${shown(meta.words[arrays.followed[p * k + i]]).slice(0, 12)}`);
   }
   return make("figure", {}, svg, make("figcaption", {}, "The probability of what is likeliest in the end. The dashed line marks the weights that are chosen."));
 }
