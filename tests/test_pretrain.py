@@ -3,13 +3,20 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
+from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
+from sayso.train.loop import State
+from sayso.train.snapshots import snapshot_steps, snapshots_of
+from sayso.train.sparsity import Sparsity
+from sayso.weights.folder import load_model
 
 TEXTS = [
     "The fox went to the hill and found two red apples. " * 3,
@@ -60,6 +67,63 @@ def test_a_recipe_leaves_a_model_of_its_family(
     assert run(["verify", "--life", str(life.root), "--model", "base", "--no-resume"]) == 0
     told = capsys.readouterr()
     assert ("nothing to compare" in told.out + told.err) == (family == "sayso")
+
+
+def test_weights_are_kept_from_the_course_of_training(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the checkpoints of the same steps, untrained ones first; each folder opens as a model."""
+    flags = ["pretrain", "--life", str(life.root), *FLAGS, "--save-seconds", "0", "--keep", "9"]
+    assert run([*flags, "--snapshots", "3"]) == 0
+    folder = life.run("pretrain-base")
+    assert "Keeping the weights of steps 0, 2, 4 in" in capsys.readouterr().out
+    kept = snapshots_of(life, life.model("base"))
+    assert kept == {step: folder / "snapshots" / f"step-{step:06d}" for step in (0, 2, 4)}
+    for step in (2, 4):
+        model, _ = load_model(kept[step])
+        state = load_file(folder / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
+        for name, weight in model.named_parameters():
+            assert torch.equal(weight, state[name])
+    first, _ = load_model(kept[0])
+    initial = Transformer(first.config).initialize(torch.Generator().manual_seed(0))
+    for weight, expected in zip(first.parameters(), initial.parameters(), strict=True):
+        assert torch.equal(weight, expected)
+    assert run([*flags, "--seed", "1", "--restart"]) == 0
+    assert snapshots_of(life, life.model("base")) == {}
+
+
+def test_a_weight_sparse_model_has_few_weights(life: Life) -> None:
+    """In each matrix the given share, and the run still learns."""
+    assert run(["pretrain", "--life", str(life.root), *FLAGS, "--weight-sparse", "0.1"]) == 0
+    model, _ = load_model(life.model("base"))
+    shares = [(weight != 0).sum().item() / weight.numel() for weight in model.parameters() if weight.dim() == 2]
+    assert shares == pytest.approx([0.1] * len(shares), abs=1e-3)
+    losses = [line["loss"] for line in read_log(life.run("pretrain-base") / "run.jsonl") if line["event"] == "step"]
+    assert losses[-1] < losses[0]
+
+
+def test_the_largest_weights_of_each_matrix_stay() -> None:
+    """As many as the step asks for: fewer and fewer until half of the steps are done."""
+    model = Transformer(
+        ModelConfig(vocab_size=300, layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64)
+    )
+    state, sparsity = State(model.initialize(torch.Generator().manual_seed(0)), []), Sparsity(0.2, 100)
+    assert [sparsity.share(step) for step in (0, 25, 50, 100)] == pytest.approx([1, 0.6, 0.2, 0.2])
+    norms = [weight.clone() for weight in model.parameters() if weight.dim() == 1]
+    before = {name: weight.clone() for name, weight in model.named_parameters() if weight.dim() == 2}
+    state.step = 25
+    sparsity.enforce(state)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            smallest = before[name].abs().flatten().sort(descending=True).values[round(0.6 * weight.numel()) - 1]
+            assert torch.equal(weight, before[name] * (before[name].abs() >= smallest))
+    for norm, weight in zip(norms, (w for w in model.parameters() if w.dim() == 1), strict=True):
+        assert torch.equal(norm, weight)
+
+
+def test_half_of_the_steps_are_kept_and_half_of_those() -> None:
+    assert snapshot_steps(1000, 5) == [0, 62, 125, 250, 500]
+    assert snapshot_steps(3, 30) == [0, 1]
+    assert snapshot_steps(1000, 1) == [0]
+    assert snapshot_steps(1000, 0) == []
 
 
 def test_the_first_window_limits_the_first_layer_only(life: Life) -> None:

@@ -5,18 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+import sayso
 from sayso.feedback.generations import Generations
 from sayso.feedback.store import Store
-from sayso.lens import direct_attribution, token_contributions, trace
+from sayso.lens import direct_attribution, logit_lens, max_examples, scores_by_distance, token_contributions, trace
+from sayso.model import Transformer
+from sayso.rasp import select, selector_width, tokens
+from sayso.rasp.compile.program import compile_program
 from sayso.reply import Replier
+from sayso.weights.folder import save_model
 from sayso.xray import View
+from sayso.xray.background import Background
 from sayso.xray.saved import save_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 Open = Callable[..., sync_api.Page]
 TEXT = "the cat sat on"
+DOCS = Path(__file__).parents[2] / "docs" / "xray.md"
 
 
 def drawn(page: sync_api.Page) -> sync_api.Page:
@@ -28,13 +36,18 @@ def drawn(page: sync_api.Page) -> sync_api.Page:
 
 def rows(page: sync_api.Page, table: str) -> list[list[str]]:
     """Return the cells of a table."""
-    found = page.get_by_role("region", name=table).locator("tbody tr")
+    found = page.get_by_role("group", name=table, exact=True).locator("tbody tr")
     found.first.wait_for()
     return [row.locator("th, td").all_inner_texts() for row in found.all()]
 
 
 def number(text: str) -> float:
     return float(text.replace("∞", "inf"))
+
+
+def share(text: str) -> float:
+    """Return a number of percents, 0 for a very small one."""
+    return 0.0 if text.startswith("<") else float(text.rstrip("%"))
 
 
 def test_a_reply_leads_to_its_xray(visit: Open, serve: Callable[..., str], store: Store, replier: Replier) -> None:
@@ -48,7 +61,7 @@ def test_a_reply_leads_to_its_xray(visit: Open, serve: Callable[..., str], store
     found = Generations(store).trace(reply.id)
     assert found is not None
     ids = [*found.prompt_ids, *found.completion_ids]
-    chips = page.get_by_role("group", name="Tokens").get_by_role("button")
+    chips = page.get_by_role("group", name="Tokens", exact=True).first.get_by_role("button")
     expect(chips).to_have_count(len(ids) + 1)
     assert f"at position {len(found.prompt_ids) - 1}:" in page.locator("#now").inner_text()
     chips.nth(len(found.prompt_ids) + 2).click()
@@ -119,14 +132,14 @@ def test_a_part_is_switched_off(visit: Open, serve: Callable[..., str], replier:
     """The prediction changes, the Python that repeats it is shown, and the change can be undone."""
     page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}#l=0&h=1"))
     page.get_by_role("button", name="Head 0.1 off").click()
-    page.get_by_role("region", name="What comes next").wait_for()
+    page.get_by_role("group", name="What comes next").wait_for()
     page.locator("#what-if .python summary").click()
     assert (
         'sayso.lens.ablation(model, "blocks.0.attn.hook_z", "zero", heads=[1])'
         in page.locator("#what-if pre").inner_text()
     )
     page.get_by_role("button", name="Undo head 0.1 off").click()
-    page.get_by_role("region", name="What comes next").wait_for(state="detached")
+    page.get_by_role("group", name="What comes next").wait_for(state="detached")
     page.get_by_label("Another text with as many tokens").fill("too short")
     page.get_by_role("button", name="Take head 0.1 from it").click()
     page.get_by_text("as many as this one; got").wait_for()
@@ -151,7 +164,7 @@ def test_the_model_writes_on(visit: Open, serve: Callable[..., str], replier: Re
     page.get_by_role("button", name="Let it write 20 tokens").click()
     made = View(replier.model, replier.tokenizer, replier.text_ids("the cat")).panel("continued", count=20)
     count = len(replier.text_ids("the cat" + made.meta["text"])) + 1
-    expect(page.get_by_role("group", name="Tokens").get_by_role("button")).to_have_count(count)
+    expect(page.get_by_role("group", name="Tokens", exact=True).first.get_by_role("button")).to_have_count(count)
 
 
 def test_a_saved_page_needs_no_network(visit: Open, replier: Replier, tmp_path: Path) -> None:
@@ -162,36 +175,254 @@ def test_a_saved_page_needs_no_network(visit: Open, replier: Replier, tmp_path: 
     assert "http" not in path.read_text().replace("http://www.w3.org/2000/svg", "")
     expect(page.locator("#model")).to_contain_text("tuned")
     length = len(replier.text_ids(TEXT))
-    page.get_by_role("group", name="Tokens").get_by_role("button").nth(length - 1).click()
+    page.get_by_role("group", name="Tokens", exact=True).first.get_by_role("button").nth(length - 1).click()
     expect(page.locator("#now")).to_contain_text(f"at position {length - 2}:")
     page.locator("#why .waterfall").wait_for()
-    page.get_by_role("group", name="Tokens").get_by_role("button").nth(2).click()
+    page.get_by_role("group", name="Tokens", exact=True).first.get_by_role("button").nth(2).click()
     expect(page.locator("#now")).to_contain_text("This saved page has no numbers for that")
     expect(page.locator("#why .problem")).to_contain_text("This saved page has no numbers for that")
     expect(page.locator("#embedding caption").first).to_contain_text("Nearest to")
     expect(page.locator("#map output")).to_contain_text("at position 1")
 
 
-def test_the_tour_tells_of_every_panel(visit: Open, serve: Callable[..., str]) -> None:
-    """In 12 to 16 stops, with numbers of this text."""
-    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}"))
+def halves(page: sync_api.Page, panel: str) -> list[sync_api.Locator]:
+    """Return the two halves of a panel."""
+    found = page.locator(f"#{panel}").get_by_role("group", name=re.compile("^(First|Second)$"))
+    expect(found).to_have_count(2)
+    return [found.nth(0), found.nth(1)]
+
+
+def told_by_layer(half: sync_api.Locator) -> list[float]:
+    """Return what attention and MLP of the first layer add, as half of a page says."""
+    row = half.get_by_role("group", name="By layer", exact=True).locator("tbody tr").first
+    return [number(text) for text in row.locator("td").all_inner_texts()]
+
+
+def test_two_texts_stand_side_by_side(visit: Open, serve: Callable[..., str], replier: Replier) -> None:
+    """One selection drives both; rows of different lengths end together; the second is asked the same question."""
+    first, second = (replier.text_ids(text) for text in ("the cat sat", "a mat on the cat sat"))
+    page = drawn(visit(serve(), "/xray?text=the%20cat%20sat&beside_text=a%20mat%20on%20the%20cat%20sat"))
+    y, c = (int(page.locator("#why select").nth(i).input_value()) for i in range(2))
+    for ids, half in zip((first, second), halves(page, "block"), strict=True):
+        found = direct_attribution(replier.model, ids, y, c, position=len(ids) - 1)
+        assert told_by_layer(half) == pytest.approx(found.layers[0, 0].tolist(), abs=0.006)
+    halves(page, "tokens")[1].get_by_role("group", name="Tokens", exact=True).get_by_role("button").nth(-3).click()
+    expect(page.locator("#now")).to_contain_text(f"at position {len(first) - 3}:")
+    assert f"p={len(second) - 3}" in page.url
+    drawn(page)
+    for ids, half in zip((first, second), halves(page, "block"), strict=True):
+        y, c = ids[-2], int(page.locator("#why select").nth(1).input_value())
+        found = direct_attribution(replier.model, ids, y, c, position=len(ids) - 3)
+        assert told_by_layer(half) == pytest.approx(found.layers[0, 0].tolist(), abs=0.006)
+    page.get_by_role("button", name="Only the first").click()
+    expect(page.locator(".half")).to_have_count(0)
+    assert "beside" not in page.url
+
+
+def test_halves_are_one_above_the_other_on_a_phone(
+    visit: Open, serve: Callable[..., str], accessibility_faults: Callable[[sync_api.Page], list[str]]
+) -> None:
+    page = drawn(visit(serve(), "/xray?text=the%20cat&beside_text=the%20mat"))
+    left, right = (half.bounding_box() for half in halves(page, "block"))
+    assert left
+    assert right
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] <= right["x"]
+    page.set_viewport_size({"width": 360, "height": 750})
+    left, right = (half.bounding_box() for half in halves(page, "block"))
+    assert left
+    assert right
+    assert left["y"] + left["height"] <= right["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert accessibility_faults(page) == []
+
+
+def test_two_models_are_saved_side_by_side(visit: Open, replier: Replier, tmp_path: Path) -> None:
+    """The file has both, with the question of the first; it says which half is which."""
+    other = Transformer(replier.model.config).initialize(torch.Generator().manual_seed(3)).eval()
+    ids, path = replier.text_ids(TEXT), tmp_path / "x-ray.html"
+    views = [View(model, replier.tokenizer, ids, name) for model, name in ((replier.model, "tuned"), (other, "base"))]
+    save_page(views[0], path, views[1])
+    page = drawn(visit(path.as_uri(), "", offline=True))
+    assert [half.locator(".side").inner_text() for half in halves(page, "why")] == ["tuned", "base"]
+    y, c = (int(page.locator("#why select").nth(i).input_value()) for i in range(2))
+    for view, half in zip(views, halves(page, "block"), strict=True):
+        found = direct_attribution(view.network, ids, y, c, position=len(ids) - 1)
+        assert told_by_layer(half) == pytest.approx(found.layers[0, 0].tolist(), abs=0.006)
+    halves(page, "why")[1].locator("select").first.select_option(index=2)  # a likely token of the second
+    drawn(page)
+    expect(page.locator("#block .problem")).to_have_count(0)
+    expect(page.locator("#why .half .waterfall")).to_have_count(2)
+
+
+def test_scores_by_distance_are_the_lenses(visit: Open, serve: Callable[..., str], replier: Replier) -> None:
+    ids, k = replier.text_ids(TEXT), 4
+    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}#p=8&l=0&h=1&k={k}"))
+    page.locator("#head summary", has_text="Score by distance").click()
+    told = [number(score) for _, score in rows(page, "Score by distance")]
+    expected = scores_by_distance(replier.model, ids, 0, 1, range(len(told)), query=8, key=k).sum(-1)
+    assert len(told) == 64
+    assert told == pytest.approx(expected.tolist(), abs=6e-4)
+    assert f"would be largest at the distance {int(expected.argmax())}" in page.locator("#head").inner_text()
+
+
+def test_a_neuron_shows_where_it_is_most_active(visit: Open, replier: Replier, tmp_path: Path) -> None:
+    """For the neuron that is chosen; the place is marked in its surroundings."""
+    rows_of_text = torch.randint(3, replier.tokenizer.vocab_size, (6, 20), generator=torch.Generator().manual_seed(1))
+    path, ids = tmp_path / "x-ray.html", replier.text_ids(TEXT)
+    view = View(replier.model, replier.tokenizer, ids, background=Background(corpus=lambda: rows_of_text))
+    save_page(view, path)
+    page = drawn(visit(path.as_uri(), "", offline=True))
+    found = max_examples(replier.model, rows_of_text, "blocks.0.mlp.hook_post", 5)
+    second = page.get_by_role("group", name="The neurons that matter most", exact=True).locator("button").nth(1)
+    neuron = int(second.inner_text())
+    second.click()
+    expect(page.locator("#neurons h3")).to_have_text(f"Where neuron 0.{neuron} is most active")
+    assert f"n={neuron}" in page.url
+    told = [number(text) for text in page.locator("#neurons .examples .number").all_inner_texts()]
+    assert told == pytest.approx(found.values[neuron].tolist(), abs=0.006)
+    marked = page.locator("#neurons .examples mark").all_inner_texts()
+    at = zip(found.rows[neuron], found.positions[neuron], strict=True)
+    texts = [view.text(int(rows_of_text[row, place])) for row, place in at]
+    assert marked == [text.replace(" ", "·") for text in texts]
+    save_page(View(replier.model, replier.tokenizer, ids), path)
+    page.reload()
+    expect(page.locator("#neurons")).to_contain_text("sayso xray --examples 64 writes those")
+
+
+def test_a_program_shows_the_names_of_its_parts(visit: Open, tmp_path: Path) -> None:
+    """Those of its heads, hidden units and dimensions, with the numbers of the stream."""
+    program = selector_width(select(tokens, tokens))
+    compiled = compile_program(program, "ab", 6, causal=True)
+    view = View(
+        compiled.model, compiled.vocabulary.tokenizer, compiled.ids("aaba"), "seen",
+        background=Background(names=compiled.names),
+    )  # fmt: skip
+    save_page(view, tmp_path / "x-ray.html")
+    page = drawn(visit((tmp_path / "x-ray.html").as_uri(), "", offline=True))
+    page.evaluate("location.hash = 'l=0&h=0'")
+    called = compiled.names.heads[0][0]
+    expect(page.locator("#head .told").first).to_have_text(f"In the program, this head is {called}.")
+    assert rows(page, "Heads of layer 0, the most important first")[0][3] == called
+    last = view.length - 1
+    found = view.panel("stream", layer=0, position=last).arrays
+    used = torch.stack([*found.values()]).abs().amax(0) > 1e-6
+    expected = [(compiled.names.dimensions[at], found["after"][at].item()) for at in used.nonzero()[:, 0].tolist()]
+    told = rows(page, f"The stream at position {last}, by the names of the program")
+    assert [row[0] for row in told] == [name for name, _ in expected]
+    assert [number(row[4]) for row in told] == pytest.approx([value for _, value in expected], abs=0.006)
+    neuron, *_, called = rows(page, "The neurons that matter most")[0]
+    assert called == compiled.names.units[0][int(neuron)]
+
+
+def test_a_slider_goes_through_training(visit: Open, replier: Replier, tmp_path: Path) -> None:
+    """Probabilities and surprise after each of the steps; the chosen one is in the address."""
+    ids, early = replier.text_ids(TEXT), Transformer(replier.model.config).initialize(torch.Generator().manual_seed(3))
+    save_model(early.eval(), replier.tokenizer, tmp_path / "step-000004", {"stage": "base"})
+    view = View(replier.model, replier.tokenizer, ids, "base", background=Background({4: tmp_path / "step-000004"}))
+    save_page(view, tmp_path / "x-ray.html")
+    page = drawn(visit((tmp_path / "x-ray.html").as_uri(), "", offline=True))
+    slider = page.get_by_label("Weights of training")
+    for number, model, when in ((1, replier.model, "after all steps"), (0, early, "after step 4")):
+        slider.fill(str(number))
+        expect(page.locator("#training .told")).to_contain_text(f"{when.capitalize()}, a token of this text surprises")
+        logprobs = model(torch.tensor([ids]))[0].log_softmax(-1)
+        bits = -logprobs[:-1].gather(-1, torch.tensor(ids[1:])[:, None]).mean().item() / torch.tensor(2.0).log().item()
+        assert f"{bits:.1f} bits" in page.locator("#training .told").inner_text()
+        told = [share(row[1]) for row in rows(page, f"The likeliest next tokens {when}")]
+        assert told == pytest.approx((100 * logprobs[-1].exp().topk(5).values).tolist(), abs=0.06)
+    assert "s=0" in page.url
+    page.locator("#training summary", has_text="All weights").click()
+    final = replier.model(torch.tensor([ids]))[0, -1].topk(5).indices
+    for row, model in zip(rows(page, "Probability by weights"), (early, replier.model), strict=True):
+        shares = model(torch.tensor([ids]))[0, -1].softmax(-1)[final]
+        assert [share(cell) for cell in row[1:]] == pytest.approx((100 * shares).tolist(), abs=0.06)
+    expect(page.locator("#training polyline")).to_have_count(5)
+
+
+def test_a_model_without_kept_weights_says_how_to_keep_them(visit: Open, serve: Callable[..., str]) -> None:
+    page = drawn(visit(serve(), "/xray?text=the"))
+    expect(page.locator("#training")).to_contain_text("sayso pretrain --snapshots 10")
+
+
+def toured(page: sync_api.Page) -> list[tuple[str, str]]:
+    """Take the tour; return the panel and the text of each stop."""
     page.get_by_role("button", name="Take the tour").click()
-    told, shown = [], set()
-    box = page.get_by_role("complementary", name="Tour")
+    box, told = page.get_by_role("complementary", name="Tour"), []
     while True:
         expect(box.locator(".quiet")).to_have_text(re.compile(rf"^{len(told) + 1} of "))
-        told.append(box.get_by_role("status").inner_text())
-        shown.add(page.locator(".panel.touring").get_attribute("id"))
+        panel = page.locator(".panel.touring").get_attribute("id")
+        assert panel
+        told.append((panel, box.get_by_role("status").inner_text()))
         following = box.get_by_role("button", name="Next")
         if not following.count():
-            break
+            return told
         following.press("Enter")
+
+
+def test_the_tour_tells_of_every_panel(visit: Open, serve: Callable[..., str]) -> None:
+    """In 12 to 16 stops, with numbers of this text; the questions of the docs are at the stops that they name."""
+    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}"))
+    stops = toured(page)
+    told = [text for _, text in stops]
     assert 12 <= len(told) <= 16
     assert len(set(told)) == len(told)
     assert not [text for text in told if re.search("undefined|NaN|null|object", text)]
-    assert shown == {"tokens", "embedding", "map", "block", "head", "neurons", "logits", "why", "what-if"}
+    panels = {"tokens", "embedding", "map", "block", "head", "neurons", "logits", "why", "what-if", "training"}
+    assert {panel for panel, _ in stops} == panels
+    questions = re.findall(r"^\| (.+\?) \| (\d+) \|", DOCS.read_text(), re.MULTILINE)
+    assert len(questions) == 10
+    for question, stop in questions:
+        asked = re.sub(r"\d+", "[0-9.]+", re.escape(question)).replace("blue", '[^"]+').replace("red", '[^"]+')
+        assert re.match(asked, told[int(stop) - 1]), question
     page.keyboard.press("Escape")
-    expect(box).to_be_hidden()
+    expect(page.get_by_role("complementary", name="Tour")).to_be_hidden()
+
+
+def test_the_tour_is_computed(visit: Open, serve: Callable[..., str], replier: Replier) -> None:
+    """Its answers have the numbers that the lens gives for the text."""
+    ids, p = replier.text_ids(TEXT), len(TEXT)
+    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}"))
+    y, c = (int(page.locator("#why select").nth(i).input_value()) for i in range(2))
+    told = [text for _, text in toured(page)]
+    model, view = replier.model, View(replier.model, replier.tokenizer, ids)
+    quoted = lambda token: f'"{view.text(int(token)).replace(" ", "·")}"'  # noqa: E731
+    probabilities = model(view.ids)[0].softmax(-1)
+    rarest = min(range(1, len(ids)), key=lambda at: probabilities[at - 1, ids[at]].item())
+    assert f"is {quoted(ids[rarest])}: the model gave it only" in told[1]
+    assert f"turning queries and keys like {view.panel('positions').arrays['wavelengths'].numel()} dials" in told[3]
+    lens = logit_lens(model, view.ids)
+    assert f"After layer 0 it would say {quoted(lens.top[1, 0, -1, 0])}" in told[4]
+    assert f"the final one {lens.entropy[-1, 0, -1].item() / torch.tensor(2.0).log().item():.1f}:" in told[5]
+    found = direct_attribution(model, view.ids, y, c, position=p)
+    head = int(found.heads[0, 0].abs().argmax())
+    assert f"head 0.{head}: it adds {found.heads[0, 0, head].item():+.2f}" in told[7]
+    pattern = trace(model, view.ids, "blocks.0.attn.hook_pattern")["blocks.0.attn.hook_pattern"][0, head, p]
+    looked, attention = quoted(ids[int(pattern.argmax())]), 100 * pattern.max().item()
+    assert f"most at {looked}: {attention:.1f}% of its attention" in told[8]
+    neuron = int(found.neurons[0, 0].abs().argmax())
+    assert f"is number {neuron}: it adds {found.neurons[0, 0, neuron].item():+.2f}" in told[10]
+    assert f"{quoted(probabilities[-1].argmax())} is always taken" in told[12]
+    assert f"Why {quoted(y)} and not {quoted(c)}?" in told[13]
+    assert f"a difference of {found.logit.item():+.2f}" in told[13]
+
+
+def test_the_python_under_each_panel_runs(
+    visit: Open, serve: Callable[..., str], replier: Replier, tmp_path: Path
+) -> None:
+    """As it stands there, with a model, a text, its ids and rows of another text."""
+    save_model(replier.model, replier.tokenizer, tmp_path / "model", {"stage": "base"})
+    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}#l=0&h=1"))
+    page.get_by_role("button", name="Head 0.1 off").click()
+    page.get_by_role("group", name="What comes next").wait_for()
+    found = page.locator(".python pre").all_text_contents()
+    assert len(found) == 9
+    rows_of_text = torch.randint(3, replier.tokenizer.vocab_size, (6, 20), generator=torch.Generator().manual_seed(1))
+    scope = {"sayso": sayso, "torch": torch, "text": TEXT, "rows": rows_of_text}
+    scope["model"] = sayso.load(str(tmp_path / "model"), device="cpu")
+    for code in found:
+        exec(code, scope)
+    assert torch.as_tensor(scope["ids"]).flatten().tolist() == replier.text_ids(TEXT)
 
 
 @pytest.mark.parametrize(

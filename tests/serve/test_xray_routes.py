@@ -1,16 +1,23 @@
 """The route of the x-ray: panels of texts and of stored replies, and what is refused."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
+from sayso.base.life import Life
 from sayso.feedback.generations import Generations
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.traces import Trace
+from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.serve import xray_routes
+from sayso.serve.app import make_app
+from sayso.weights.folder import save_model
+from sayso.weights.lineage import read_lineage
 from sayso.xray.view import View
 
 MADE = Generation("tuned", "0123456789ab", {}, "stop", 3, 2, 0.1)
@@ -21,6 +28,12 @@ def meta(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:4], "little")
     found: dict[str, Any] = json.loads(data[4 : 4 + size])["meta"]
     return found
+
+
+def logits(data: bytes) -> torch.Tensor:
+    """Return the array of a packed panel of logits."""
+    size = int.from_bytes(data[:4], "little")
+    return torch.frombuffer(bytearray(data[4 + size :]), dtype=torch.float32)
 
 
 def replied(store: Store, prompt: list[int], ids: list[int], made: Generation = MADE) -> int:
@@ -47,11 +60,59 @@ def test_a_reply_is_read_with_its_prompt(client: TestClient, store: Store) -> No
     assert found["prompt"] == 3
 
 
+def test_a_row_of_ids_is_read_as_it_is(client: TestClient, replier: Replier) -> None:
+    found = meta(client.post("/api/xray", json={"panel": "tokens", "ids": [5, 6, 7], "prompt": 2}).content)
+    assert [token for token, _ in found["tokens"]] == [5, 6, 7]
+    assert found["prompt"] == 2
+    assert View(replier.model, replier.tokenizer, [5, 6, 7]).text(6) == found["tokens"][1][1]
+
+
+def test_another_model_of_the_life_is_opened(replier: Replier, store: Store, tmp_path: Path) -> None:
+    """It is not served otherwise; when its weights are replaced, the new ones are read."""
+    life = Life(tmp_path / "life")
+
+    def made(seed: int) -> Transformer:
+        other = Transformer(replier.model.config).initialize(torch.Generator().manual_seed(seed)).eval()
+        save_model(other, replier.tokenizer, life.model("base"), {"stage": "base"})
+        return other
+
+    asked = {"panel": "logits", "where": {"position": 1}, "text": "the cat", "model": "base"}
+    with TestClient(make_app(replier, store, "tuned", life=life), base_url="http://localhost") as client:
+        for seed in (3, 4):
+            view = View(made(seed), replier.tokenizer, replier.text_ids("the cat"), "base")
+            found, expected = client.post("/api/xray", json=asked).content, view.panel("logits", position=1)
+            assert meta(found)["words"].keys() == {*map(str, expected.meta["words"])}
+            torch.testing.assert_close(logits(found)[: view.network.config.vocab_size], expected.arrays["logits"])
+        assert client.post("/api/xray", json={**asked, "model": "none"}).status_code == 404
+        assert client.post("/v1/completions", json={"prompt": "the", "model": "base"}).status_code == 404
+
+
+def test_weights_kept_in_training_are_shown_and_opened(replier: Replier, store: Store, tmp_path: Path) -> None:
+    """Of the served model, if the life has it with the same weights; each of them by its step, as base@4."""
+    life, run = Life(tmp_path / "life"), {"run": {"name": "pretrain-base", "plan": "0"}}
+    kept = life.run("pretrain-base") / "snapshots" / "step-000004"
+    early = Transformer(replier.model.config).initialize(torch.Generator().manual_seed(3)).eval()
+    save_model(early, replier.tokenizer, kept, {"stage": "base", **run})
+    save_model(replier.model, replier.tokenizer, life.model("base"), {"stage": "base", **run})
+    ids, steps = replier.text_ids("the cat"), []
+    for fingerprint in (read_lineage(life.model("base"))["weights_sha256"][:12], "0123456789ab"):
+        app = make_app(replier, store, "base", fingerprint=fingerprint, life=life)
+        with TestClient(app, base_url="http://localhost") as client:
+            steps.append(meta(client.post("/api/xray", json={"panel": "training", "text": "the cat"}).content)["steps"])
+            asked = {"panel": "logits", "where": {"position": 1}, "ids": ids, "model": "base@4"}
+            expected = View(early, replier.tokenizer, ids).panel("logits", position=1).arrays["logits"]
+            found = logits(client.post("/api/xray", json=asked).content)
+            torch.testing.assert_close(found[: len(expected)], expected)
+            for other in ("base@5", "base@", "base@x", "other@4"):
+                assert client.post("/api/xray", json={**asked, "model": other}).status_code == 404
+    assert steps == [[4], []]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        ({"panel": "tokens"}, 400, "either 'text' or 'message_id'"),
-        ({"panel": "tokens", "text": "a", "message_id": 1}, 400, "either 'text' or 'message_id'"),
+        ({"panel": "tokens"}, 400, "either 'text', 'ids' or 'message_id'"),
+        ({"panel": "tokens", "text": "a", "message_id": 1}, 400, "either 'text', 'ids' or 'message_id'"),
         ({"panel": "tokns", "text": "a"}, 400, "Did you mean 'tokens'"),
         ({"panel": "head", "text": "a"}, 400, "The panel 'head' needs 'layer'."),
         ({"panel": "map", "text": "a", "where": {"layer": 0}}, 400, "The panel 'map' has no 'layer'; it takes first."),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,24 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.lens import ablation, direct_attribution, head_scores, linear_map, logit_lens, steering_vector, trace
+from sayso.base.jsonl import write_jsonl
+from sayso.lens import (
+    ablation,
+    direct_attribution,
+    head_scores,
+    linear_map,
+    logit_lens,
+    max_examples,
+    scores_by_distance,
+    steering_vector,
+    trace,
+)
 from sayso.model import ModelConfig, Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 from sayso.xray import View
+from sayso.xray.background import Background
+from sayso.xray.examples import text_rows
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import COLUMNS
 from sayso.xray.view import PANELS
@@ -155,6 +169,47 @@ def test_neurons_are_sorted_by_what_they_add(view: View, opened: Opened) -> None
     for token, _, value in first["promotes"][:2]:
         whole = direct_attribution(opened, view.ids, token, position=3).neurons[0, 0, first["neuron"]].item()
         assert value == pytest.approx(whole, rel=1e-3, abs=1e-4)
+
+
+def test_rotary_scores_follow_from_the_frequencies(view: View, opened: Opened) -> None:
+    """For every distance, as the page turns queries; other layers have none."""
+    found = view.panel("head", layer=1, head=3)
+    if view.network.config.positions != "rotary":
+        assert "frequencies" not in found.arrays
+        return
+    (q1, q2), (k1, k2) = (found.arrays[name][at].chunk(2) for name, at in (("q", 5), ("k", 2)))
+    angles = found.arrays["frequencies"] * (torch.arange(20)[:, None] - 3)
+    scores = ((q1 * k1 + q2 * k2) * angles.cos() + (q1 * k2 - q2 * k1) * angles.sin()).sum(-1) * found.meta["scale"]
+    expected = scores_by_distance(opened, view.ids, 1, 3, range(20), query=5, key=2).sum(-1)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_examples_of_a_neuron_are_those_of_the_lens(opened: Opened, ids: list[int]) -> None:
+    """With the tokens around each place; without a text there are none."""
+    rows = torch.randint(5, 280, (7, 30), generator=torch.Generator().manual_seed(1))
+    view = View(opened.module, opened.tokenizer, ids, background=Background(corpus=lambda: rows))
+    expected = max_examples(opened, rows, "blocks.1.mlp.hook_post", 5)
+    for neuron in (3, 40):
+        found = view.panel("examples", layer=1, neuron=neuron).meta
+        assert found["share"] == pytest.approx(expected.share[neuron].item())
+        assert [one["value"] for one in found["examples"]] == pytest.approx(expected.values[neuron].tolist())
+        for one, row, at in zip(found["examples"], expected.rows[neuron], expected.positions[neuron], strict=True):
+            assert one["tokens"][one["at"]] == view.text(int(rows[row, at]))
+            assert one["tokens"] == [view.text(int(token)) for token in rows[row, max(0, at - 10) : at + 6]]
+    assert View(opened.module, opened.tokenizer, ids).panel("examples", layer=1, neuron=3).meta["examples"] is None
+    with pytest.raises(UserError, match="A neuron must be from 0 to 47 here; got 48"):
+        view.panel("examples", layer=1, neuron=48)
+
+
+def test_rows_of_held_out_text_are_full(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Documents follow each other, each after the token that begins it; at most so many rows are taken."""
+    write_jsonl(tmp_path / "val-00000.jsonl", [{"text": TEXT * 4, "source": "a"}, {"text": TEXT * 5, "source": "a"}])
+    rows = text_rows(tmp_path, tokenizer, 2)
+    assert rows is not None
+    assert rows.shape == (2, 64)
+    assert rows[0, 0] == 0
+    assert tokenizer.decode(rows[0].tolist()).startswith(TEXT)
+    assert text_rows(tmp_path / "none", tokenizer, 2) is None
 
 
 def test_everything_adds_up_to_the_logits(view: View) -> None:
@@ -347,6 +402,8 @@ def test_every_panel_can_be_packed(view: View) -> None:
         "neurons": {"layer": 0, "position": 1, "target": 5},
         "what_if": {"position": 1, "changes": []},
         "continued": {"count": 2},
+        "examples": {"layer": 0, "neuron": 1},
+        "stream": {"layer": 0, "position": 1},
         "by_token": {"position": 1, "tokens": [5, 6]},
     }
     for kind in PANELS:

@@ -114,6 +114,8 @@ class Acts:
         mix: str | Sequence[str] = ...,
         rate: float = ...,
         weight_decay: float = ...,
+        weight_sparse: float = ...,
+        snapshots: int = ...,
     ) -> Trained:
         """Train a base model on the prepared text."""
     def finetune(
@@ -772,7 +774,10 @@ class Acts:
         out: str | PathLike[str] = ...,
         replace: bool = ...,
         chat: bool = ...,
+        beside: str | None = ...,
+        beside_text: str | None = ...,
         tokens: int = ...,
+        examples: int = ...,
         device: str | None = ...,
     ) -> Written:
         """Write a page that shows why a model's next token came."""

@@ -6,7 +6,8 @@ derived from --depth, or from --minutes and the measured speed of the machine; e
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -16,7 +17,7 @@ from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Count, Depth, Minutes, Positive, Rows, Scale, SecondShare, Tokens, Weight, Width
+from sayso.base.ranges import Count, Depth, Minutes, Positive, Range, Rows, Scale, SecondShare, Tokens, Weight, Width
 from sayso.batch.batch import Batch, HasBatches
 from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import check_shares, lay_out, prepared, share_of, shares
@@ -44,7 +45,9 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.options import Training
 from sayso.train.recipe import Recipe
 from sayso.train.schedule import Schedule
-from sayso.train.session import Derived, open_session
+from sayso.train.session import Derived, Session, open_session
+from sayso.train.snapshots import FOLDER, Snapshots, snapshot_steps
+from sayso.train.sparsity import Sparsity
 from sayso.train.step_log import Evaluation
 from sayso.weights.folder import save_model
 
@@ -94,6 +97,12 @@ class Pretrain(Training):
     """Multiplier on all learning rates."""
     weight_decay: Weight = 0.0
     """Decoupled weight decay of the matrices in the blocks."""
+    weight_sparse: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """Share of each matrix's weights to keep, the largest, such as 0.05; the others become zero after every step. 0 =
+    all. The share falls to this one in the first half of the steps."""
+    snapshots: Annotated[int, Range(0, 30)] = 0
+    """Models to keep from the course of training, for the x-ray: untrained, after 1/2 of the steps, 1/4, 1/8 and so
+    on. Each takes as much space as the final one."""
 
 
 @exclusive(model_output)
@@ -133,11 +142,36 @@ def pretrain(options: Pretrain) -> Trained:
             data.loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
+            after=_after(session, options, tokenizer, derived, state),
         )
         session.train(state, recipe, layout_of_plan(derived["layout"], options, rows, device), options, log)
         save_model(model, tokenizer, life.model(options.name), session.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
     return trained(life, "pretrain", options.name)
+
+
+def _after(
+    session: Session, options: Pretrain, tokenizer: Tokenizer, derived: Derived, state: State
+) -> Callable[[State], None]:
+    """Return what happens to the state after each step: its matrices stay sparse, and snapshots are kept."""
+    steps = snapshot_steps(derived["steps"], options.snapshots)
+    sparsity = Sparsity(options.weight_sparse, derived["steps"]) if options.weight_sparse else None
+
+    def save(state: State, folder: Path) -> None:
+        save_model(state.model, tokenizer, folder, session.lineage("base", None, derived, state))
+
+    if steps:
+        each = sum(weight.numel() * weight.element_size() for weight in state.model.parameters()) / 1e6
+        told = ", ".join(f"{step:,}" for step in steps)
+        say(f"Keeping the weights of steps {told} in {session.folder / FOLDER}, {each:,.1f} MB each.")
+    snapshots = Snapshots(session.folder, steps, save)
+
+    def after(state: State) -> None:
+        if sparsity:
+            sparsity.enforce(state)
+        snapshots.offer(state)
+
+    return after
 
 
 @dataclass(frozen=True)

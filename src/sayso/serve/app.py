@@ -107,7 +107,7 @@ def make_app(
         lambda: f"{models.main.name} {models.main.fingerprint}",
     )
     own = page_routes(store, records_of(life, acts), speakers)
-    routers = [*_api_routes(models), reply_routes(replies, models), xray_routes(models, store), *own]
+    routers = [*_api_routes(models), reply_routes(replies, models), xray_routes(models, store, life), *own]
     app = assemble(routers, Gate(keyring, traffic, origins, body_limit), lifespan)
     app.state.models = models
     add_state(app, speakers.closing)

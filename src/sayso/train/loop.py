@@ -105,6 +105,8 @@ class Hooks:
 
     show: Callable[[StepRecord], None] = lambda _: None
     """Receives each step."""
+    after: Callable[[State], None] = lambda _: None
+    """Receives the state after each step, before it is evaluated and saved; it may change the weights."""
     judge: Callable[[State], None] | None = None
     """Evaluates the state every `judge_every` steps."""
     judge_every: int = 0
@@ -244,6 +246,7 @@ class _Loop(Generic[_BatchT]):
                 figures={name: value / items for name, (value, items) in total.figures.items() if items},
             )
         )
+        hooks.after(state)
         if hooks.judge and hooks.judge_every and state.step % hooks.judge_every == 0:
             hooks.judge(state)
         if hooks.save and time.perf_counter() - self.saved > hooks.save_seconds:

@@ -10,7 +10,7 @@ from sayso.base.ranges import Options, Positive, Processes, Rows, Seed, Weight
 TRANSIENT = (
     *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
     *("processes", "micro_rows", "device", "deterministic"),  # these change results only by rounding
-    "mirror",
+    *("mirror", "snapshots"),
 )
 """Options that may differ when a run is resumed."""
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -43,6 +43,8 @@ class Recipe:
     """Makes batches from the model's own samples, see `Hooks.gather`."""
     watch: Watch | None = None
     """Warns about suspicious metrics, such as a growing KL divergence."""
+    after: Callable[[State], None] = lambda _: None
+    """Receives the initial state and that after each step, such as `Snapshots.offer`; see `Hooks.after`."""
 
 
 def run_recipe(state: State, recipe: Recipe, layout: Layout, options: Training, log: RunLog, folder: Path) -> None:
@@ -94,8 +96,11 @@ class _Run:
         judge = steps.judged(evaluation, self.best) if evaluation else None
         if self.best and judge and not (self.resumed and self.best.read()):
             judge(self.state)
+        if not self.resumed:
+            self.recipe.after(self.state)
         hooks = Hooks(
             show=steps.show,
+            after=self.recipe.after,
             judge=judge,
             judge_every=evaluation.every if evaluation else 0,
             save=self._save,

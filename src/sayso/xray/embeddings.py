@@ -52,6 +52,19 @@ def _near(view: "View", table: Tensor, vector: Tensor, own: int | None) -> list[
     ]
 
 
+def stream_panel(view: "View", layer: int, position: int) -> Panel:
+    """Return what a layer does to the residual stream at a position.
+
+    Arrays, [C] each: before, attention and mlp, what these add, and after, their sum.
+    """
+    layer, position = view.layer(layer), view.position(position)
+    names = {"attention": f"blocks.{layer}.hook_attn_out", "mlp": f"blocks.{layer}.hook_mlp_out"}
+    found = view.trace(*names.values())
+    added = {part: found[name][0, position] for part, name in names.items()}
+    before, after = (view.streams[layer + i, position] for i in range(2))
+    return Panel({"layer": layer}, {"before": before, **added, "after": after})
+
+
 def positions_panel(view: "View") -> Panel:
     """Return what tells each block the positions; for rotary ones, the wavelength of each dial in tokens, [D / 2]."""
     kinds = position_kinds(view.network)

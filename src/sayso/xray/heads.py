@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sayso.lens.forward import blocks_of
 from sayso.lens.heads import head_scores
 from sayso.lens.matrices import matrix
-from sayso.lens.positions import position_kinds
+from sayso.lens.positions import position_kinds, rotary_dials
 from sayso.model.attention import Attention
 from sayso.xray.pack import Panel
 from sayso.xray.written import extremes, frozen, pushed
@@ -32,7 +32,7 @@ def head_panel(view: "View", layer: int, head: int) -> Panel:
     """Return how a head of a layer attends.
 
     Arrays: pattern [T, T], q and k [T, D] as they are multiplied, value_norms [T]: the length of what the head writes
-    for each token at attention 1.
+    for each token at attention 1; for a rotary layer frequencies [D / 2], by which q and k turn with each token.
     """
     layer, head = view.layer(layer), view.head(head)
     config, block = view.network.config, list(blocks_of(view.network))[layer]
@@ -53,7 +53,10 @@ def head_panel(view: "View", layer: int, head: int) -> Panel:
         "window": config.layer_windows[layer],
     }
     pattern = found["pattern"][0, head].float()
-    return Panel(meta, {"pattern": pattern, "q": q[:, head], "k": k[:, group], "value_norms": norms})
+    arrays = {"pattern": pattern, "q": q[:, head], "k": k[:, group], "value_norms": norms}
+    if position_kinds(view.network)[layer] == "rotary":
+        arrays["frequencies"] = rotary_dials(view.network, layer).frequencies
+    return Panel(meta, arrays)
 
 
 def written_panel(view: "View", layer: int, head: int, position: int) -> Panel:

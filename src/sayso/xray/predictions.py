@@ -4,6 +4,7 @@ N residual streams, T tokens, V vocabulary, k tokens of each cell.
 """
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,7 @@ CELL = 5
 def tokens_panel(view: "View") -> Panel:
     """Return the model's shape, and of each token its text, surprisal in bits and rank when it was predicted.
 
+    meta["parts"] names the parts of a compiled program, and is None for other models.
     The first token was not predicted; its surprisal is NaN, and its rank -1.
     """
     config, ids = view.network.config, view.ids[0]
@@ -54,7 +56,9 @@ def tokens_panel(view: "View") -> Panel:
         "positions": list(position_kinds(view.network)),
     }
     tokens = [[token, view.text(token)] for token in ids.tolist()]
-    meta = {"name": view.name, "shape": shape, "tokens": tokens, "prompt": view.prompt}
+    names = view.background.names
+    parts = asdict(names) if names else None
+    meta = {"name": view.name, "shape": shape, "tokens": tokens, "prompt": view.prompt, "parts": parts}
     return Panel(meta, {"surprisal": surprisal, "rank": rank})
 
 

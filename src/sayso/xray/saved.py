@@ -5,12 +5,14 @@ The page's modules become one script, and each panel a piece of base64, under th
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
@@ -19,58 +21,99 @@ from sayso.xray.predictions import COLUMNS
 from sayso.xray.view import View
 
 MODULES = (
-    *("unpack", "source", "place", "dom", "sampling", "why_numbers", "tokens", "embedding", "map", "block", "head"),
-    *("neurons", "logits", "why", "what_if", "tour", "main"),
+    *("unpack", "source", "place", "dom", "sampling", "why_numbers", "side", "beside", "tokens", "embedding", "map"),
+    *("block", "distance", "head", "neurons", "logits", "why", "what_if", "training", "stops", "tour", "main"),
 )
 """The page's modules, each after those that it imports."""
 POSITIONS = 8
 """Positions of which a saved page has all panels: the last ones. The others have no logits and nothing on why."""
 
 
-def save_page(view: View, path: Path, position: int | None = None) -> None:
-    """Write the page. `position` is the one whose prediction is explained; None = the last."""
-    last = view.length - 1 if position is None else view.position(position)
-    chosen = range(max(0, last - POSITIONS + 1), last + 1)
-    pieces = (_script(key, panel) for key, panel in panels_of(view, chosen))
+def save_page(view: View, path: Path, beside: View | None = None) -> None:
+    """Write the page of a view, and of another one beside it. The predictions of the last positions are explained.
+
+    Raises `UserError` for two models with different tokenizers.
+    """
+    if beside is not None:
+        check_alike(view, beside)
+    pieces = [_script(key, panel, 0) for key, panel in panels_of(view, beside)]
+    if beside is not None:
+        pieces += [_script(key, panel, 1) for key, panel in panels_of(beside, view, leads=False)]
     write_atomic(path, page("\n".join(pieces), bundled()))
 
 
-def panels_of(view: View, positions: range) -> Iterator[tuple[str, Panel]]:
-    """Yield the panels that a saved page has, each with the key under which the page looks for it."""
-    config = view.network.config
+def check_alike(view: View, beside: View) -> None:
+    """Raise `UserError` unless every id has the same text in both models."""
+    texts = (one.panel("words").arrays["texts"] for one in (view, beside))
+    if not torch.equal(*texts):
+        raise UserError(
+            f"'{view.name}' and '{beside.name}' have different tokenizers, so that one selection cannot drive both; "
+            "compare models that read the same tokens."
+        )
 
-    def made(kind: str, **where: Any) -> tuple[str, Panel]:
-        return key_of(kind, where), view.panel(kind, **where)
 
-    yield made("tokens")
-    yield made("positions")
-    yield made("heads")
-    yield made("words")
+def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> Iterator[tuple[str, Panel]]:
+    """Yield the panels that a saved page has, each with the key under which the page looks for it.
+
+    The candidates of a view beside it are explained as well; `leads` is whether the tokens explained by default are
+    those of this view, and not of the other. Rows of different lengths end together.
+    """
+    asked = view if leads or beside is None else beside
+    for kind in ("tokens", "positions", "heads", "words", "training"):
+        yield _made(view, kind)
     for first in range(0, view.length, COLUMNS):
-        yield made("map", first=first)
+        yield _made(view, "map", first=first)
     for position in range(view.length):
-        yield made("embedding", position=position)
+        yield _made(view, "embedding", position=position)
     explained = {}
-    for position in positions:
-        yield made("logits", position=position)
-        key, why = made("why", position=position)
-        yield key, why
-        explained[position] = _explained(view, why, position)
-    for layer in range(config.layers):
-        for head in range(config.heads):
-            yield made("head", layer=layer, head=head)
-            for position in positions:
-                yield made("written", layer=layer, head=head, position=position)
-    for position, (target, contrast) in explained.items():
+    for position in range(max(0, view.length - POSITIONS), view.length):
+        yield _made(view, "logits", position=position)
+        yield key_of("why", {"position": position}), _why(view, position, beside)
+        explained[position] = _explained(asked, _paired(view, position, asked))
+    for position, tokens in explained.items():
         with suppress(UserError):  # a quantized model has no numbers by token
-            yield made("by_token", position=position, tokens=[target, contrast])
-        for layer in range(config.layers):
-            yield made("neurons", layer=layer, position=position, target=target, contrast=contrast)
+            yield _made(view, "by_token", position=position, tokens=[*tokens])
+    for layer in range(view.network.config.layers):
+        yield from _of_layer(view, layer, explained)
 
 
-def _explained(view: View, why: Panel, position: int) -> tuple[int, int]:
+def _of_layer(view: View, layer: int, explained: Mapping[int, tuple[int, int]]) -> Iterator[tuple[str, Panel]]:
+    """Yield the panels of a layer, for the positions that are explained, each with its token and its contrast."""
+    for position in explained if view.background.names else ():
+        yield _made(view, "stream", layer=layer, position=position)
+    for head in range(view.network.config.heads):
+        yield _made(view, "head", layer=layer, head=head)
+        for position in explained:
+            yield _made(view, "written", layer=layer, head=head, position=position)
+    shown = set()
+    for position, (target, contrast) in explained.items():
+        key, panel = _made(view, "neurons", layer=layer, position=position, target=target, contrast=contrast)
+        shown |= {one["neuron"] for one in panel.meta["neurons"]}
+        yield key, panel
+    for neuron in sorted(shown) if view.corpus is not None else ():
+        yield _made(view, "examples", layer=layer, neuron=neuron)
+
+
+def _made(view: View, kind: str, **where: Any) -> tuple[str, Panel]:
+    return key_of(kind, where), view.panel(kind, **where)
+
+
+def _paired(view: View, position: int, other: View) -> int:
+    """Return the position of another row that a position is shown beside: as far from the end."""
+    return max(0, position + other.length - view.length)
+
+
+def _why(view: View, position: int, beside: View | None) -> Panel:
+    """Return what adds up to the logits of the likeliest tokens after a position, and of those of the other row."""
+    if beside is None:
+        return view.panel("why", position=position)
+    others = beside.panel("why", position=_paired(view, position, beside)).meta["candidates"]
+    return view.panel("why", position=position, tokens=[token for token, _ in others])
+
+
+def _explained(view: View, position: int) -> tuple[int, int]:
     """Return the token that the page explains by default, and the one that it compares it with."""
-    candidates = [token for token, _ in why.meta["candidates"]]
+    candidates = [token for token, _ in view.panel("why", position=position).meta["candidates"]]
     following = int(view.ids[0, position + 1]) if position + 1 < view.length else candidates[0]
     target = following if following in candidates else candidates[0]
     return target, next(token for token in candidates if token != target)
@@ -82,9 +125,9 @@ def key_of(kind: str, where: dict[str, Any]) -> str:
     return f"{kind}?" + "&".join(f"{name}={values[name]}" for name in sorted(values))
 
 
-def _script(key: str, panel: Panel) -> str:
+def _script(key: str, panel: Panel, side: int) -> str:
     data = base64.b64encode(panel.packed()).decode()
-    return f'<script type="text/plain" data-panel="{escape(key)}">{data}</script>'
+    return f'<script type="text/plain" data-side="{side}" data-panel="{escape(key)}">{data}</script>'
 
 
 def page(pieces: str, script: str) -> str:

@@ -19,15 +19,19 @@ from torch import Tensor
 
 from sayso.base.errors import UserError, nearest
 from sayso.lens.direct import read_by_attribution
+from sayso.lens.examples import Examples
 from sayso.lens.readout import with_logits
 from sayso.lens.tracing import Ids, Trace, rows_of, trace
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
-from sayso.xray.embeddings import embedding_panel, positions_panel
+from sayso.xray.background import Background
+from sayso.xray.embeddings import embedding_panel, positions_panel, stream_panel
+from sayso.xray.examples import examples_panel
 from sayso.xray.heads import attention_of, head_panel, heads_panel, written_panel
 from sayso.xray.neurons import neurons_panel
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tokens_panel, words_panel
+from sayso.xray.training import training_panel
 from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import by_token_panel, why_panel
 
@@ -39,19 +43,28 @@ class View:
     """One row of tokens in a model. `name` is what the page calls the model."""
 
     def __init__(
-        self, network: Transformer, tokenizer: Tokenizer, ids: Ids, name: str = "model", prompt: int | None = None
+        self,
+        network: Transformer,
+        tokenizer: Tokenizer,
+        ids: Ids,
+        name: str = "model",
+        prompt: int | None = None,
+        background: Background | None = None,
     ) -> None:
         """Take a row of which the first `prompt` tokens were given, and the others generated; None = all were given.
 
         Raises `UserError` for ids that the model cannot take, for several or too long rows, and a reward model.
         """
         self.network, self.tokenizer, self.name = with_logits(network), tokenizer, name
+        self.background = background or Background()
         self.ids = rows_of(self.network, ids)
         if len(self.ids) > 1:
             raise UserError(f"An x-ray shows one row of tokens; got {len(self.ids)}.")
         if self.length > LONGEST:
             raise UserError(f"An x-ray shows at most {LONGEST:,} tokens; got {self.length:,}.")
         self.prompt = self.length if prompt is None else prompt
+        self.examples: tuple[int, Examples] | None = None
+        """The layer whose examples were looked for last, with these."""
         self._read: tuple[int, Trace] | None = None
         self._attention: tuple[int, dict[str, Tensor]] | None = None
 
@@ -77,6 +90,12 @@ class View:
         """The residual streams [N, T, C]."""
         found = self.trace("blocks.0.hook_resid_pre", "blocks.*.hook_resid_post")
         return torch.stack([found[name][0] for name in found])
+
+    @cached_property
+    def corpus(self) -> Tensor | None:
+        """Rows of ids [N, T] in which examples are looked for, at most as long as the context."""
+        rows = self.background.corpus()
+        return None if rows is None else rows[:, : self.network.config.context].to(self.ids.device)
 
     def trace(self, *names: str) -> Trace:
         """Return activations of the row."""
@@ -132,6 +151,10 @@ class View:
         """Return a head, from 0. Raises `UserError` if the model has no such head."""
         return _within("head", head, self.network.config.heads)
 
+    def neuron(self, neuron: int) -> int:
+        """Return a neuron of an MLP, from 0. Raises `UserError` if the layers have no such neuron."""
+        return _within("neuron", neuron, self.network.config.mlp_width)
+
     def token(self, token: int) -> int:
         """Return a token id. Raises `UserError` if it is not in the vocabulary."""
         return _within("token", token, self.network.config.vocab_size)
@@ -148,12 +171,15 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "map": map_panel,
     "embedding": embedding_panel,
     "positions": positions_panel,
+    "stream": stream_panel,
     "heads": heads_panel,
     "head": head_panel,
     "written": written_panel,
     "neurons": neurons_panel,
+    "examples": examples_panel,
     "logits": logits_panel,
     "words": words_panel,
+    "training": training_panel,
     "continued": continued_panel,
     "why": why_panel,
     "by_token": by_token_panel,

@@ -74,7 +74,8 @@ def load(folder: Path) -> Loaded:
             raise TypeError("its tokenizer is another one")
         tokens = {_value(value): int(index) for value, index in facts["tokens"]}
         results = {int(index): _value(value) for index, value in facts["results"]}
-        names = Names(tuple(facts["dimensions"]), tuple(map(tuple, facts["heads"])), tuple(map(tuple, facts["units"])))
+        names = names_in(folder)
+        assert names is not None
         length, causal = int(facts["length"]), bool(facts["causal"])
         text = (folder / PROGRAM).read_text(encoding="utf-8")
     except (KeyError, TypeError, ValueError, OSError) as error:
@@ -83,6 +84,14 @@ def load(folder: Path) -> Loaded:
         raise UserError(f"'{folder / FACTS}' does not belong to the model in its folder; compile the program again.")
     shape = tuple(map(len, names.heads))
     return Loaded(Compiled(model, Vocabulary(tokenizer, tokens, results), length, causal, shape, names), text)
+
+
+def names_in(folder: Path) -> Names | None:
+    """Return what the parts of the model in a folder are in its program; None if it is no compiled program."""
+    if not (folder / FACTS).is_file():
+        return None
+    facts = read_object(folder / FACTS, "dimensions", "heads", "units")
+    return Names(tuple(facts["dimensions"]), tuple(map(tuple, facts["heads"])), tuple(map(tuple, facts["units"])))
 
 
 def _plain(value: Value) -> object:

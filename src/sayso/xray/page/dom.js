@@ -61,6 +61,9 @@ export function bar(value, most) {
   return svg;
 }
 
+// The width of a chart in a panel, in pixels, so that its text is as large as other text.
+export const room = (body) => Math.max(280, Math.min(640, body.clientWidth));
+
 // The call that gives what a panel shows, to be copied.
 export function python(code) {
   const copy = make("button", { type: "button", onclick: () => navigator.clipboard?.writeText(code) }, "Copy");
@@ -77,7 +80,7 @@ export function folded(summary, build) {
 // A table: heads are [text, is a number], rows are lists of texts and elements.
 export function table(caption, heads, rows) {
   const cell = (value, i) => make(i ? "td" : "th", { scope: i ? null : "row", class: heads[i][1] ? "number" : null }, value);
-  return make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": caption },
+  return make("div", { class: "scroller", tabindex: 0, role: "group", "aria-label": caption },
     make("table", {}, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, heads.map(([text, number]) => make("th", { scope: "col", class: number ? "number" : null }, text)))),
       make("tbody", {}, rows.map((row) => make("tr", {}, row.map(cell))))));

@@ -1,12 +1,11 @@
 // From a token to a vector: its numbers, its nearest neighbors, and how the model encodes positions.
 
 import { between, color, digits, fill, make, python, shown, table } from "./dom.js";
-import { load } from "./source.js";
 
 export const depends = ["p"];
 
 export async function draw(body, state) {
-  const [{ meta, arrays }, positions] = await Promise.all([load("embedding", { position: state.p }), load("positions")]);
+  const [{ meta, arrays }, positions] = await Promise.all([state.load("embedding", { position: state.p }), state.load("positions")]);
   const text = shown(meta.token[1]), { vector } = arrays;
   const near = (caption, list) => table(caption, [["Token", false], ["Cosine", true]], list.map(([, word, cosine]) => [shown(word), digits(cosine)]));
   fill(body,

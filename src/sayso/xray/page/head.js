@@ -1,32 +1,33 @@
 // One attention head: its pattern, and for one pair of positions the whole arithmetic.
 
-import { color, digits, fill, folded, make, mixed, percent, python, shown, signed, table } from "./dom.js";
-import { select } from "./place.js";
-import { load } from "./source.js";
+import { color, digits, fill, folded, make, mixed, percent, python, room, shown, signed, table } from "./dom.js";
+import { curve } from "./distance.js";
 
 export const depends = ["p", "l", "h", "k"];
 
 export async function draw(body, state) {
-  const [{ meta, arrays }, { meta: writes }] = await Promise.all([load("head", { layer: state.l, head: state.h }), load("written", { layer: state.l, head: state.h, position: state.p })]);
+  const [{ meta, arrays }, { meta: writes }] = await Promise.all([state.load("head", { layer: state.l, head: state.h }), state.load("written", { layer: state.l, head: state.h, position: state.p })]);
   const { tokens, shape } = state.facts, { pattern } = arrays, time = tokens.length;
   const row = pattern.subarray(state.p * time, state.p * time + state.p + 1);
   const strongest = row.indexOf(Math.max(...row));
   const k = state.k !== null && state.k <= state.p ? state.k : strongest;
   const word = (at) => `"${shown(tokens[at][1])}"`;
   const list = (items) => items.map(([, text, value]) => `"${shown(text)}" ${signed(value)}`).join(", ");
-  const picker = (name, count, value, key) => make("label", {}, name, make("select", { onchange: (event) => select({ [key]: Number(event.target.value) }) },
+  const picker = (name, count, value, key) => make("label", {}, name, make("select", { onchange: (event) => state.select({ [key]: Number(event.target.value) }) },
     Array.from({ length: count }, (_, i) => make("option", { value: i, selected: i === value }, String(i)))));
   const order = Array.from(row, (share, at) => [at, share]).sort((a, b) => b[1] - a[1]).slice(0, 8);
   fill(body,
     make("p", { class: "what" }, "A head asks a question for each position (its query) and compares it with what every earlier position offers (their keys). Where they match, it fetches what stands there. Row: who asks. Column: who is looked at."),
+    state.facts.parts ? make("p", { class: "told" }, `In the program, this head is ${state.facts.parts.heads[state.l][state.h] ?? "not used"}.`) : null,
     make("div", { class: "pickers" }, picker("Layer", shape.layers, state.l, "l"), picker("Head", shape.heads, state.h, "h")),
     square(pattern, time, state.p, k, tokens),
     make("p", { class: "told" }, `At position ${state.p}, ${word(state.p)} looks most at ${word(strongest)} (position ${strongest}, ${percent(row[strongest])}).`),
     table("Where it looks", [["Token", false], ["Position", true], ["Attention", true], ["Length of what it would write", true]],
-      order.map(([at, share]) => [make("button", { type: "button", class: "link", "aria-pressed": String(at === k), onclick: () => select({ k: at }) }, shown(tokens[at][1])), String(at), percent(share), digits(arrays.value_norms[at])])),
+      order.map(([at, share]) => [make("button", { type: "button", class: "link", "aria-pressed": String(at === k), onclick: () => state.select({ k: at }) }, shown(tokens[at][1])), String(at), percent(share), digits(arrays.value_norms[at])])),
     arithmetic(meta, arrays, state.p, k, word),
+    curve(meta, arrays, { p: state.p, k, word, context: shape.context, wide: room(body) }),
     make("p", {}, `What it writes here promotes ${list(writes.promotes)}; it suppresses ${list(writes.suppresses)}.`),
-    python(`name = "blocks.${state.l}.attn.hook_pattern"\nsayso.lens.trace(model, ids, name)[name][0, ${state.h}, ${state.p}, ${k}]`),
+    python(`name = "blocks.${state.l}.attn.hook_pattern"\nsayso.lens.trace(model, ids, name)[name][0, ${state.h}, ${state.p}, ${k}]${arrays.frequencies ? `\nsayso.lens.scores_by_distance(model, ids, ${state.l}, ${state.h}, range(8), query=${state.p}, key=${k}).sum(-1)` : ""}`),
   );
 }
 
@@ -46,7 +47,7 @@ function square(pattern, time, p, k, tokens) {
     Object.assign(box.style, { left: share(left), width: share(width), top: share(p), height: share(1) });
     return box;
   };
-  const choose = (row, column) => row >= 0 && row < time && column >= 0 && column <= row && select({ p: row, k: column, y: null, c: null });
+  const choose = (row, column) => row >= 0 && row < time && column >= 0 && column <= row && state.select({ p: row, k: column, y: null, c: null });
   const place = (event) => [event.offsetY / canvas.clientHeight, event.offsetX / canvas.clientWidth].map((share) => Math.min(time - 1, Math.floor(share * time)));
   canvas.addEventListener("click", (event) => choose(...place(event)));
   canvas.addEventListener("keydown", (event) => {

@@ -1,9 +1,7 @@
 // From logits to the next token: temperature, top-k, top-p and min-p over the whole vocabulary, and the draw.
 
 import { digits, fill, make, percent, python, shown, table } from "./dom.js";
-import { select } from "./place.js";
 import { drawn, sample } from "./sampling.js";
-import { load } from "./source.js";
 
 export const depends = ["p"];
 const SHOWN = 12;
@@ -13,7 +11,7 @@ const SETTINGS = [
 ];
 
 export async function draw(body, state) {
-  const [{ meta, arrays }, texts] = await Promise.all([load("logits", { position: state.p }), vocabulary()]);
+  const [{ meta, arrays }, texts] = await Promise.all([state.load("logits", { position: state.p }), state.texts()]);
   body.settings ??= Object.fromEntries(SETTINGS.map(([name, , , , , value]) => [name, value]));
   body.number ??= 0.5;
   const { settings } = body, result = make("div", {});
@@ -40,7 +38,7 @@ function show(result, logits, texts, body, state) {
   const { order, plain, kept } = sample(logits, body.settings), token = body.settings.temperature === 0 ? kept[0].id : drawn(kept, body.number);
   const share = new Map(kept.map((one) => [one.id, one.share]));
   const rows = order.slice(0, SHOWN).map((id, i) => [
-    make("button", { type: "button", class: "link", "aria-pressed": String(id === token), onclick: () => select({ y: id, c: null }) }, shown(texts[id])),
+    make("button", { type: "button", class: "link", "aria-pressed": String(id === token), onclick: () => state.select({ y: id, c: null }) }, shown(texts[id])),
     digits(logits[id]), percent(plain[i]), share.has(id) ? percent(share.get(id)) : "out"]);
   fill(result,
     table("The likeliest tokens", [["Token", false], ["Logit", true], ["Softmax", true], ["After the settings", true]], rows),
@@ -69,13 +67,4 @@ function cumulative(kept, body, token, texts) {
   needle.style.left = `${100 * body.number}%`;
   const name = `Probabilities end to end; the number ${body.number.toFixed(4)} falls on ${shown(texts[token])}`;
   return make("div", { class: "cumulative", role: "img", "aria-label": name }, parts, body.settings.temperature === 0 ? null : needle);
-}
-
-let words = null;
-
-// The text of every token of the vocabulary.
-export function vocabulary() {
-  words ??= load("words").then(({ arrays }) => new TextDecoder().decode(arrays.texts).split("\0"));
-  words.catch(() => { words = null; });
-  return words;
 }

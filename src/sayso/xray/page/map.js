@@ -1,8 +1,6 @@
 // The home map: what each layer would predict next at each position, read through the last norm and the head.
 
 import { between, color, digits, fill, make, percent, python, shown } from "./dom.js";
-import { select } from "./place.js";
-import { load } from "./source.js";
 
 export const depends = ["p", "l"];
 const PIECE = 64, HIGH = 20, LABEL = 74;
@@ -43,22 +41,22 @@ function begin(body, state) {
   };
   canvas.addEventListener("pointermove", (event) => { const at = cell(event); if (at) tell(map, ...at); });
   canvas.addEventListener("pointerleave", () => tell(map, map.state.l + 1, map.state.p));
-  canvas.addEventListener("click", (event) => { const at = cell(event); if (at) choose(...at); });
+  canvas.addEventListener("click", (event) => { const at = cell(event); if (at) choose(map, ...at); });
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] }[event.key];
     if (!step) return;
     event.preventDefault();
     const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-    choose(within(map.state.l + 1 + step[0], rows), within(map.state.p + step[1], columns));
+    choose(map, within(map.state.l + 1 + step[0], rows), within(map.state.p + step[1], columns));
   });
   return map;
 }
 
-const choose = (row, column) => select({ p: column, l: Math.max(0, row - 1), y: null, c: null, k: null });
+const choose = (map, row, column) => map.state.select({ p: column, l: Math.max(0, row - 1), y: null, c: null, k: null });
 
 async function piece(map, position) {
   const first = Math.floor(position / PIECE) * PIECE;
-  if (!map.pieces.has(first)) map.pieces.set(first, await load("map", { first }));
+  if (!map.pieces.has(first)) map.pieces.set(first, await map.state.load("map", { first }));
 }
 
 // Scroll to the chosen column if it is not in sight.

@@ -1,9 +1,10 @@
-// The one selection that drives every panel. It is in the address: #p=4&l=2&h=1&k=3&y=17&c=9.
+// The one selection that drives every panel. It is in the address: #p=4&l=2&h=1&k=3&y=17&c=9&s=5&n=7.
 
-const NAMES = ["p", "l", "h", "k", "y", "c"];
+const NAMES = ["p", "l", "h", "k", "y", "c", "s", "n"];
 
 // p: position whose next token is predicted; l, h: layer and head; k: position that the head looks at; y: token that is
-// explained; c: token it is compared with. A number that is missing is null, and takes its default.
+// explained; c: token it is compared with; s: the weights of training that are shown, by number; n: neuron of the MLP. A
+// number that is missing is null, and takes its default.
 export function selection() {
   const given = new URLSearchParams(location.hash.slice(1));
   const number = (name) => (/^\d{1,9}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : null);

@@ -1,8 +1,7 @@
 // The text as tokens: how surprising each one was, and which one is explained.
 
 import { between, color, digits, fill, folded, make, percent, python, shown, table } from "./dom.js";
-import { select } from "./place.js";
-import { load, saved } from "./source.js";
+import { saved } from "./source.js";
 
 const MOST_BITS = 12;
 
@@ -22,7 +21,7 @@ function play(state, button) {
     film = setInterval(() => {
       p += 1;
       if (p >= length - 1) play(state, button);
-      select({ p, y: null, c: null, k: null });
+      state.select({ p, y: null, c: null, k: null });
     }, PAUSE);
   }
   button.textContent = film ? "Stop" : "Play";
@@ -30,8 +29,8 @@ function play(state, button) {
 }
 
 // Let the model write on, and show all of it.
-async function write(told) {
-  const { meta } = await load("continued", { count: WRITTEN }), asked = new URLSearchParams(location.search);
+async function write(state, told) {
+  const { meta } = await state.load("continued", { count: WRITTEN }), asked = new URLSearchParams(location.search);
   if (!meta.text) {
     told.textContent = "The model ends the text here.";
     return;
@@ -46,14 +45,14 @@ export async function draw(body, state) {
     const share = i ? Math.min(1, surprisal[i] / MOST_BITS) : 0;
     const chip = make("button", {
       type: "button", class: "token", "aria-pressed": String(i === state.p + 1), title: i ? `${digits(surprisal[i], 1)} bits` : "where the text begins",
-      onclick: () => select(i ? { p: i - 1, y: id, c: null, k: null } : { p: 0, y: null, c: null, k: null }),
+      onclick: () => state.select(i ? { p: i - 1, y: id, c: null, k: null } : { p: 0, y: null, c: null, k: null }),
     }, shown(text));
     chip.style.background = between(color("paper"), color("strong"), 0.75 * share);
     chip.style.color = share > 0.55 ? color("on-strong") : color("ink");
     if (i === state.p) chip.classList.add("here");
     return chip;
   });
-  chips.push(make("button", { type: "button", class: "token next", "aria-pressed": String(state.p === tokens.length - 1), onclick: () => select({ p: tokens.length - 1, y: null, c: null, k: null }) }, "what comes next?"));
+  chips.push(make("button", { type: "button", class: "token next", "aria-pressed": String(state.p === tokens.length - 1), onclick: () => state.select({ p: tokens.length - 1, y: null, c: null, k: null }) }, "what comes next?"));
   const at = state.p + 1;
   const told = at < tokens.length
     ? `Token ${at}, "${shown(tokens[at][1])}", has the id ${tokens[at][0]}. The model gave it ${percent(2 ** -surprisal[at])}: a surprise of ${digits(surprisal[at], 1)} bits, and ${rank[at] ? `${rank[at]} ${rank[at] === 1 ? "token was" : "tokens were"} likelier` : "no token was likelier"}.`
@@ -64,7 +63,7 @@ export async function draw(body, state) {
     make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
     make("div", { class: "pickers" },
       make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: ({ currentTarget }) => play(state, currentTarget) }, film ? "Stop" : "Play"),
-      saved() || !new URLSearchParams(location.search).has("text") ? null : make("button", { type: "button", onclick: () => write(said).catch((error) => { said.textContent = error.message; }) }, `Let it write ${WRITTEN} tokens`)),
+      saved() || state.beside || !new URLSearchParams(location.search).has("text") ? null : make("button", { type: "button", onclick: () => write(state, said).catch((error) => { said.textContent = error.message; }) }, `Let it write ${WRITTEN} tokens`)),
     said,
     folded("Table", () => table("Tokens", [["Position", true], ["Token", false], ["Id", true], ["Surprise, bits", true], ["Likelier tokens", true]],
       tokens.map(([id, text], i) => [String(i), shown(text), String(id), i ? digits(surprisal[i]) : "", i ? String(rank[i]) : ""]))),

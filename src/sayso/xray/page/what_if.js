@@ -1,7 +1,7 @@
 // What if a part were switched off: the prediction before and after, and the Python that repeats it.
 
 import { fill, make, percent, python, shown, signed, table } from "./dom.js";
-import { load, saved } from "./source.js";
+import { saved } from "./source.js";
 
 export const depends = ["p", "l", "h"];
 
@@ -35,7 +35,7 @@ export async function draw(body, state) {
   }
   if (!changes.length) return;
   try {
-    const { meta, arrays } = await load("what_if", { position: state.p, changes: [...changes] });
+    const { meta, arrays } = await state.load("what_if", { position: state.p, changes: [...changes] });
     const rows = Array.from(arrays.shown, (id) => [id, arrays.before[id], arrays.after[id]]).sort((a, b) => Math.max(b[1], b[2]) - Math.max(a[1], a[2])).slice(0, 12);
     fill(result,
       table("What comes next", [["Token", false], ["As it is", true], ["With the changes", true], ["Points", true]], rows.map(([id, before, after]) => [shown(meta.words[id]), percent(before), percent(after), signed(100 * (after - before), 1)])),

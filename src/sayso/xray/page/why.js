@@ -1,7 +1,6 @@
 // Why this token and not that one: the parts of the model, and the tokens of the text, that add up to the difference.
 
 import { between, color, digits, fill, folded, make, percent, python, shown, signed, table } from "./dom.js";
-import { select } from "./place.js";
 import { byToken, difference, wanted } from "./why_numbers.js";
 
 export const depends = ["p", "y", "c"];
@@ -11,7 +10,7 @@ const INPUTS = { hook_embed: "the token itself", hook_pos_embed: "its position",
 
 export async function draw(body, state) {
   const [{ meta, arrays }, parts] = await Promise.all([wanted(state), difference(state)]);
-  const chooser = (label, value, key) => make("label", {}, label, make("select", { onchange: (event) => select({ [key]: Number(event.target.value) }) },
+  const chooser = (label, value, key) => make("label", {}, label, make("select", { onchange: (event) => state.select({ [key]: Number(event.target.value) }) },
     meta.candidates.map(([id, text], i) => make("option", { value: id, selected: id === value }, `${shown(text)} ${percent(arrays.probability[i])}`))));
   const named = [
     ...parts.names.map((name, i) => [INPUTS[name] ?? name, parts.inputs[i]]),

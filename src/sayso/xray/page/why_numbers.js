@@ -1,12 +1,11 @@
 // The parts of a logit difference, and the candidates among which it is taken.
 
-import { load } from "./source.js";
 
-export const wanted = (state) => load("why", { position: state.p, ...(state.extra.length ? { tokens: state.extra } : {}) });
+export const wanted = (state) => state.load("why", { position: state.p, ...(state.extra.length ? { tokens: state.extra } : {}) });
 
 // Return what each token of the text adds to the logit of token y minus that of token c, and what the biases do.
 export async function byToken(state) {
-  const { arrays } = await load("by_token", { position: state.p, tokens: [state.y, state.c] }), size = state.p + 1;
+  const { arrays } = await state.load("by_token", { position: state.p, tokens: [state.y, state.c] }), size = state.p + 1;
   return { tokens: Float32Array.from({ length: size }, (_, i) => arrays.tokens[i] - arrays.tokens[size + i]), bias: arrays.bias[0] - arrays.bias[1] };
 }
 

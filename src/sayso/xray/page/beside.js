@@ -1,0 +1,58 @@
+// Two models or two texts side by side: what the address asks for, where they are drawn, and the form that chooses them.
+
+import { fill, make, shown } from "./dom.js";
+import { ask, saved } from "./source.js";
+
+// Return what the server is asked about, for each row of tokens. The second one has the text ?beside_text=, or the tokens
+// of the first, in the model ?beside=, or the same model. `load` is that of the first.
+export function about(load) {
+  const asked = new URLSearchParams(location.search), [message, model, other, text] = ["message", "model", "beside", "beside_text"].map((name) => asked.get(name));
+  const named = (name) => (name ? { model: name } : {});
+  const first = { ...(message ? { message_id: Number(message) } : { text: asked.get("text") ?? "" }), ...named(model) };
+  if (text) return [first, { text, ...named(other || model) }];
+  if (!other) return [first];
+  return [first, load && load("tokens").then(({ meta }) => ({ ids: meta.tokens.map(([id]) => id), prompt: meta.prompt, model: other }))];
+}
+
+// Give each panel a place for the second row, and on a server the form that chooses it.
+export function choice(count) {
+  if (count > 1) for (const body of document.querySelectorAll(".panel .body")) body.parentElement.append(half(0, body), half(1, make("div", { class: "body" })));
+  if (count > 1) document.body.classList.add("two");
+  if (!saved()) document.querySelector("main").prepend(form(count > 1));
+}
+
+const half = (i, body) => make("div", { class: "half", role: "group", "aria-label": i ? "Second" : "First" }, make("p", { class: "side" }), body);
+
+// Say above each half what it shows.
+export function names(states) {
+  const same = (of) => of(states[0]) === of(states[1]);
+  const text = ({ facts, p }) => `"${facts.tokens.slice(Math.max(0, p - 5), p + 1).map(([, word]) => shown(word)).join("").replaceAll("·", " ").trim()}"`;
+  const told = states.map((state) => [...(same(({ facts }) => facts.name) ? [] : [state.facts.name]), ...(same(text) ? [] : [`after ${text(state)}`])].join(", "));
+  for (const [i, label] of [...document.querySelectorAll(".side")].entries()) label.textContent = told[i % 2] || (i % 2 ? "second" : "first");
+}
+
+function form(beside) {
+  const asked = new URLSearchParams(location.search);
+  const text = make("input", { type: "text", name: "beside_text", "aria-label": "Another text", placeholder: "another text", value: asked.get("beside_text") ?? "" });
+  const model = make("select", { name: "beside", "aria-label": "Another model" }, make("option", { value: "" }, "the same model"));
+  const told = make("p", { class: "problem", role: "status" });
+  const open = (changes) => {
+    for (const [name, value] of Object.entries(changes)) value ? asked.set(name, value) : asked.delete(name);
+    location.assign(`?${asked}${location.hash}`);
+  };
+  const show = () => text.value || model.value ? open({ beside_text: text.value, beside: model.value }) : told.append("Give another text, or choose another model.");
+  const box = make("details", { class: "beside", open: beside }, make("summary", {}, "Side by side"),
+    make("form", { class: "pickers", onsubmit: (event) => { event.preventDefault(); fill(told); show(); } }, text, model, make("button", { type: "submit" }, "Show"),
+      beside ? make("button", { type: "button", onclick: () => open({ beside_text: "", beside: "" }) }, "Only the first") : null), told);
+  box.addEventListener("toggle", () => box.open && offer(model, asked).catch((error) => fill(told, error.message)));
+  return box;
+}
+
+// Fill the choice of models with those of the server, and of its life if it has one.
+async function offer(model, asked) {
+  if (model.length > 1) return;
+  const read = async (path) => (await ask(path)).json();
+  const [served, made] = await Promise.all([read("/v1/models"), read("/api/models").catch(() => ({ models: [] }))]);
+  const known = new Set([asked.get("beside"), ...served.data.map(({ id }) => id), ...made.models.map(({ name }) => name)].filter((name) => name));
+  model.append(...[...known].map((name) => make("option", { value: name, selected: name === asked.get("beside") }, name)));
+}
