@@ -108,6 +108,12 @@ COMMANDS = (
     ),
     Command("law fit", "Fit a scaling law to training runs.", place="runs"),
     Command(
+        "law sweep",
+        "Predict the loss of a larger training run from small ones, and check it.",
+        act="law_sweep.sweep",
+        trains=True,
+    ),
+    Command(
         "law attention",
         "Rebuild one attention head by hand.",
         place="model",
