@@ -177,8 +177,20 @@ def check_rasp_random(found: dict[str, Any]) -> None:
     assert found["details"]["with division"]["programs"] == 6
 
 
+def check_law_predict(found: dict[str, Any]) -> None:
+    """The figure is the largest error of the seeds, of a run with at least 3 times the compute."""
+    details = found["details"]
+    errors = [abs(error) for error in details["errors"].values()]
+    assert found["ours"] == pytest.approx(max(errors), rel=1e-3)
+    (predicted,), (measured,) = details["predicted"].values(), details["measured"].values()
+    assert errors == [pytest.approx(abs(predicted[1] / measured - 1))]
+    assert details["factor"] >= 3
+    assert details["one_schedule"].keys() == details["errors"].keys()
+
+
 DETAILS = {
     "train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput,
     "kill_anytime": check_kill_anytime, "rasp": check_rasp, "rasp_random": check_rasp_random,
+    "law_predict": check_law_predict,
 }  # fmt: skip
 """Further checks of single benches."""

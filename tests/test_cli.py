@@ -66,7 +66,7 @@ def test_every_command_has_help(command, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_command_that_trains_keeps_its_memory(command: Command) -> None:
     """Training acts are recognized before they are imported; `demo` and `cycle` train by calling such acts."""
     kind = get_type_hints(command.load())["options"]
-    assert trains(command.words) == (issubclass(kind, Training) or command.name in ("demo", "cycle"))
+    assert trains(command.words) == (issubclass(kind, Training) or command.name in ("demo", "cycle", "law sweep"))
     assert trains(["--config", "a.toml", *command.words, "--life", "here"]) == trains(command.words)
 
 

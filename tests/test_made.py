@@ -144,6 +144,7 @@ ROWS = (
     Row(
         "law fit", "there/runs.csv --out there/law.svg", ("life/runs/law", "there/law.svg"), finishes=False
     ),  # which takes runs
+    Row("law sweep", "--minutes 9 --device cpu", ("life/runs/law-sweep",), finishes=False),  # which takes minutes
     Row("law attention", "base Hello --out there/head.svg --python there/head.py", ("there/head.svg", "there/head.py")),
     Row("law perplexity", "there/notes.txt --out there/bits.svg", ("there/bits.svg",), finishes=False),  # no text
     Row("plan", "--flops 1e15", ()),

@@ -13,7 +13,7 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.law.frontier import envelope, isoflop_law, isoflops
 from sayso.law.runs_file import read_runs
-from sayso.law.scaling import PARAMETERS, Runs, ScalingLaw, _Problem, fit_law, rising, without_highest
+from sayso.law.scaling import PARAMETERS, Fit, Runs, ScalingLaw, _Problem, fit_law, rising, without_highest
 from sayso.law.uncertainty import bootstrap, extrapolation
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "/nowhere")) / "scaling"
@@ -125,6 +125,16 @@ def test_intervals_cover_what_was_planted() -> None:
     assert intervals.values["E"].shape == (60,)
     again = bootstrap(runs, fit_law(runs), 3, seed=1)
     assert again.values["E"].tolist() == intervals.values["E"][:3].tolist()
+
+
+def test_a_law_without_an_end_has_intervals_too() -> None:
+    """Losses that keep falling to nothing have an E of nearly 0, from which refits can start."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e5, 1e6, 3), np.geomspace(1e6, 1e7, 3)))
+    runs = Runs(n, d, 9e3 * n**-0.8 + 1e-9 * d**-0.1)
+    fit = fit_law(runs)
+    assert fit.law.E < 0.01
+    vanished = Fit(ScalingLaw(0.0, *(getattr(fit.law, name) for name in PARAMETERS[1:])), 0.0, fit.residuals)
+    assert np.isfinite(bootstrap(runs, vanished, 3).values["E"]).all()
 
 
 def test_intervals_are_those_of_the_fit() -> None:

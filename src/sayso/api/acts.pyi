@@ -10,6 +10,7 @@ from sayso.run.law import Fitted
 from sayso.run.law_attention import Rebuilt
 from sayso.run.law_gemm import Predicted
 from sayso.run.law_perplexity import Measured
+from sayso.run.law_sweep import Swept
 from sayso.run.plan import Planned
 from sayso.run.rasp import Ran
 from sayso.run.rasp_weights import Values, Weights
@@ -857,6 +858,20 @@ class Acts:
         replace: bool = ...,
     ) -> Fitted:
         """Fit a scaling law to training runs."""
+    def law_sweep(
+        self,
+        *,
+        minutes: float = ...,
+        factor: float = ...,
+        context: int = ...,
+        held_bytes: int = ...,
+        resamples: int = ...,
+        device: str | None = ...,
+        processes: int | None = ...,
+        seed: int = ...,
+        restart: bool = ...,
+    ) -> Swept:
+        """Predict the loss of a larger training run from small ones, and check it."""
     def law_attention(
         self,
         model: str | PathLike[str],

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sayso.batch.by_length import by_length
 from sayso.judge.statistics.estimate import Estimate, ratio
@@ -92,6 +93,17 @@ def text_windows(
 @torch.inference_mode()
 def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[_Floats]:
     """Return the nats of each row's counted targets; rows are sorted by length and padded on the right."""
+    losses = torch.cat([F.cross_entropy(x, y, reduction="none") for x, y in window_logits(model, rows)])
+    parts = losses.double().cpu().split([window.counted for window in rows])
+    return [part.numpy() for part in parts]
+
+
+@torch.inference_mode()
+def window_logits(model: Transformer, rows: Sequence[ScoredWindow]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits [n, V] and targets [n] of all rows' counted targets in their order, in chunks that fit in memory.
+
+    Rows are as in `window_nats`.
+    """
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)
     ids = torch.zeros(len(rows), time, dtype=torch.long)
@@ -104,7 +116,5 @@ def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[_Float
         counted[row, length - window.counted : length] = True
     hidden = model.hidden(ids.to(device))[counted.to(device)]
     chunk = max(1, _LOGITS // model.config.vocab_size)
-    pairs = zip(hidden.split(chunk), targets[counted].to(device).split(chunk), strict=True)
-    losses = torch.cat([F.cross_entropy(model.head(x).float(), y, reduction="none") for x, y in pairs])
-    parts = losses.double().cpu().split([window.counted for window in rows])
-    return [part.numpy() for part in parts]
+    for x, y in zip(hidden.split(chunk), targets[counted].to(device).split(chunk), strict=True):
+        yield model.head(x).float(), y

@@ -24,6 +24,7 @@ _SCALE = 1e6  # of the objective; at its own scale, optimizers stop too early (B
 _GRID = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
 _STARTS = 12
 _EXPONENTS = (1e-3, 10.0)  # least and greatest
+_LEAST = 1e-6  # nats of a term at a start
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def fit_law(runs: Runs, *, delta: float = DELTA, start: ScalingLaw | None = None
     found = [minimize(problem, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts]
     best = min(found, key=lambda one: one.fun)
     again = minimize(problem, best.x, jac=True, method="BFGS", options={"maxiter": 500, "gtol": 1e-8})
-    better = again.fun < best.fun and min(again.x[3:]) >= _EXPONENTS[0]
-    x = again.x if better else best.x
+    inside = _EXPONENTS[0] <= min(again.x[3:]) and max(again.x[3:]) <= _EXPONENTS[1]
+    x = again.x if inside and again.fun < best.fun else best.x
     return Fit(problem.outside(x), problem(x)[0] / _SCALE, problem.residuals(x))
 
 
@@ -168,16 +169,15 @@ class _Problem:
             for beta in _GRID:
                 columns = np.stack((np.ones_like(loss), np.exp(-alpha * self.n), np.exp(-beta * self.d)), axis=1)
                 parts, _ = nnls(columns / loss[:, None], np.ones_like(loss))
-                x = np.array([*np.log(np.maximum(parts, 1e-6)), alpha, beta])
+                x = np.array([*np.log(np.maximum(parts, _LEAST)), alpha, beta])
                 found.append((self(x)[0], x))
         return [x for _, x in sorted(found, key=lambda one: one[0])[:_STARTS]]
 
     def inside(self, law: ScalingLaw) -> Floats:
-        """Return the parameters of a law."""
+        """Return the parameters of a law; terms that vanish are raised to where the gradient can still move them."""
         n, d = self.middle
-        return np.array(
-            [np.log(law.E), np.log(law.A) - law.alpha * n, np.log(law.B) - law.beta * d, law.alpha, law.beta]
-        )
+        parts = (law.E, law.A * np.exp(-law.alpha * n), law.B * np.exp(-law.beta * d))
+        return np.array([*np.log(np.maximum(parts, _LEAST)), law.alpha, law.beta])
 
     def outside(self, x: Floats) -> ScalingLaw:
         """Return the law of some parameters."""

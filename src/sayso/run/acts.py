@@ -111,6 +111,12 @@ COMMANDS = (
     Command("law gemm", "Measure this machine, and predict a model's speed on it.", place="model", act="law_gemm.gemm"),
     Command("law fit", "Fit a scaling law to training runs.", place="runs"),
     Command(
+        "law sweep",
+        "Predict the loss of a larger training run from small ones, and check it.",
+        act="law_sweep.sweep",
+        trains=True,
+    ),
+    Command(
         "law attention",
         "Rebuild one attention head by hand.",
         place="model",

@@ -63,11 +63,7 @@ def fit(options: FitLaw) -> Fitted:
     folder = Life(options.life).run("law")
     check_work(folder)
     runs = without_highest(read_runs(options.runs), options.drop_highest)
-    for fewer, more in rising(runs, 1e-3)[:3]:
-        say(
-            f"{runs.parameters[more]:,.0f} parameters have a higher loss after {runs.tokens[more]:,.0f} tokens, "
-            f"{runs.loss[more]:.4f}, than after {runs.tokens[fewer]:,.0f}, {runs.loss[fewer]:.4f}: check the rates."
-        )
+    tell_rising(runs)
     found = fit_law(runs, delta=options.delta)
     intervals = None
     if options.resamples:
@@ -85,6 +81,15 @@ def fit(options: FitLaw) -> Fitted:
         write_atomic(options.out, _drawn(runs, found))
         say(f"Saved {options.out}.")
     return Fitted(found, intervals, ahead)
+
+
+def tell_rising(runs: Runs) -> None:
+    """Print which runs have a higher loss than a run of the same size with fewer tokens, at most three."""
+    for fewer, more in rising(runs, 1e-3)[:3]:
+        say(
+            f"{runs.parameters[more]:,.0f} parameters have a higher loss after {runs.tokens[more]:,.0f} tokens, "
+            f"{runs.loss[more]:.4f}, than after {runs.tokens[fewer]:,.0f}, {runs.loss[fewer]:.4f}: check the rates."
+        )
 
 
 def _show(runs: Runs, fit: Fit, intervals: Intervals | None, ahead: Extrapolation | None) -> None:

@@ -71,12 +71,16 @@ def tokens_of_shape(config: ModelConfig) -> int:
     return round(TOKENS_PER_PARAMETER * config.matmul_parameters)
 
 
-def rows_of_tokens(tokens: int, context: int) -> int:
-    """Return the rows per batch for a run over `tokens`.
+def batch_tokens(tokens: float) -> float:
+    """Return the tokens per batch for a run over `tokens`.
 
     The best batch size grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines") and is 2^19 at 1.3e9 tokens
     (nanochat); a short run has smaller batches, so that it makes about `LEAST_STEPS` updates.
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
-    size = min(max(min(best, tokens / LEAST_STEPS), MIN_TOKENS), MAX_TOKENS)
-    return int(max(1, 2 ** round(math.log2(size / context))))
+    return min(max(min(best, tokens / LEAST_STEPS), MIN_TOKENS), MAX_TOKENS)
+
+
+def rows_of_tokens(tokens: int, context: int) -> int:
+    """Return the rows per batch for a run over `tokens`, a power of two."""
+    return int(max(1, 2 ** round(math.log2(batch_tokens(tokens) / context))))

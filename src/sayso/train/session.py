@@ -166,10 +166,7 @@ class Session:
         return bool(log) and log[-1]["event"] == "end"
 
     def _set_aside(self) -> None:
-        number = 1
-        while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
-            number += 1
-        self.folder.replace(aside)
+        aside = set_aside(self.folder)
         model = read_lineage(self.life.model(self.name))
         replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
         say(f"The earlier run is kept as '{aside}'{replaced}.")
@@ -177,6 +174,15 @@ class Session:
     def train(self, state: State, recipe: Recipe, layout: Layout, options: Training, log: RunLog) -> None:
         """Train `state` as `run_recipe` does, with this run's checkpoints."""
         run_recipe(state, recipe, layout, options, log, self.folder)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder by adding the first free number, and return its new path."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    folder.replace(aside)
+    return aside
 
 
 def open_session(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Session:
