@@ -190,6 +190,26 @@ def test_bits_depend_on_the_row_alone(family: str, grid: Grid | None) -> None:
         torch.set_num_threads(threads)
 
 
+@needs_compiler
+def test_threads_that_wait_go_on() -> None:
+    """More threads than cores, so that most of them sleep at some step, and two passes at the same time."""
+    model = random_model(next(iter(FAMILIES.values())))
+    rows = rows_of(model.config)
+    threads = torch.get_num_threads()
+    expected = torch.cat(read(NativeRunner(model, pages_of(model)), rows, [1]))
+
+    def passes(number: int) -> bool:
+        torch.set_num_threads(4 + number)
+        runner = NativeRunner(model, pages_of(model))
+        return all(torch.equal(torch.cat(read(runner, rows, [1])), expected) for _ in range(8))
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            assert all(pool.map(passes, range(2), timeout=60))
+    finally:
+        torch.set_num_threads(threads)
+
+
 # -- what it does not take
 
 

@@ -2,17 +2,21 @@
 //
 // Threads take pieces of a step as they become free, and the next step begins when all pieces are done. At the end of a
 // step, threads spin for a moment, which costs less than sleeping; then they sleep, to leave the processor to others.
+// They look again after each nap and need not be woken, so that no wake-up can be lost.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <thread>
 
 extern "C" int omp_get_num_threads();
 
 constexpr int64_t PIECES = 4;    // per thread and step, so that other threads can help a slow one
 constexpr int PATIENCE = 4000;   // polls before sleeping: longer than the skew between threads that all run
+constexpr std::chrono::microseconds NAP{20};
 
 static inline void spin() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -34,12 +38,11 @@ public:
         for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) f(i);
         if (arrived_.value.fetch_add(1, std::memory_order_acq_rel) == step * omp_get_num_threads() - 1) {
             after();
-            done_.store((int)step, std::memory_order_release);
-            done_.notify_all();
+            done_.store(step, std::memory_order_release);
             return;
         }
         for (int polls = 0; polls < PATIENCE && done_.load(std::memory_order_acquire) < step; polls++) spin();
-        for (int seen; (seen = done_.load(std::memory_order_acquire)) < step;) done_.wait(seen);
+        while (done_.load(std::memory_order_acquire) < step) std::this_thread::sleep_for(NAP);
     }
 
     template <typename F>
@@ -61,5 +64,5 @@ private:
     };
     std::unique_ptr<Counter[]> next_;
     Counter arrived_;
-    alignas(64) std::atomic<int> done_{0};  // steps; an int, because a Linux futex has 32 bits
+    alignas(64) std::atomic<int64_t> done_{0};  // steps
 };
