@@ -101,16 +101,20 @@ def measured(data: bytes, folder: Path, work: Path) -> dict[str, Any]:
     """Return sizes and speeds of some bytes under a model, alone and mixed with the file's own n-grams."""
     source, weights, found = work / "text", weights_file(folder).stat().st_size, {}
     source.write_bytes(data)
-    for name, mix, streams in (("mixed", True, 0), ("model alone", False, 0), ("model alone, one stream", False, 1)):
-        packed = work / f"{mix}-{streams}.sayso"
+    for name, mix, verify in (
+        ("mixed", True, False),
+        ("mixed and verified", True, True),
+        ("model alone", False, False),
+    ):
+        packed = work / f"{mix}-{verify}.sayso"
         began = time.perf_counter()
-        one = compress(source, packed, Compressor(folder, mix=mix, streams=streams))
+        one = compress(source, packed, Compressor(folder, mix=mix, verify=verify))
         seconds = time.perf_counter() - began
         found[name] = {
             "size": one.compressed, "ratio": round(one.ratio, 3), "bits_per_byte": round(8 / one.ratio, 4),
             "methods": dict(one.methods), "compressed_kb_s": round(len(data) / seconds / 1000, 2),
         }  # fmt: skip
-        if not streams:
+        if not verify:
             found[name]["decompressed_kb_s"] = round(len(data) / back(packed, folder, work, data) / 1000, 2)
         say(f"{folder.name}, {name}: {found[name]}")
     xz = len(OTHERS["xz -9e"](data))

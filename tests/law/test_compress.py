@@ -276,6 +276,8 @@ def test_a_block_that_does_not_come_back_is_not_kept(
     monkeypatch.setattr(BlockCoder, "decode", lambda *_: [1, 2, 3])
     (tmp_path / "data").write_text(TEXT)
     assert compress(tmp_path / "data", tmp_path / "data.sayso", compressor).methods["model"] == 0
+    trusting = Compressor(compressor.folder, streams=3, verify=False)
+    assert compress(tmp_path / "data", tmp_path / "data.sayso", trusting).methods["model"] == len(TEXT)
 
 
 def test_blocks_do_not_cut_characters() -> None:

@@ -791,6 +791,7 @@ class Acts:
         window: int = ...,
         mix: bool = ...,
         streams: int = ...,
+        verify: bool = ...,
         replace: bool = ...,
     ) -> Written:
         """Compress a file with a model, without loss."""

@@ -41,6 +41,8 @@ class Compress(Options):
     """Mix the model's prediction with n-grams of the file itself and a bias, both learned on the way."""
     streams: Annotated[int, Range(0, 256)] = 0
     """Parts of each megabyte to read side by side; more are faster, fewer compress better. 0 = as suits its length."""
+    verify: bool = True
+    """Decompress each block again, and store it otherwise if it differs. Without it, damaged memory stays unnoticed."""
     replace: bool = False
     """Overwrite the output file if it exists."""
     life: Path = Path("life")
@@ -72,7 +74,9 @@ def compress(options: Compress) -> Written:
     path = options.to or options.file.with_name(options.file.name + SUFFIX)
     _new(path, options.file, replace=options.replace)
     folder = newest_model(Life(options.life), options.model)
-    compressor = archive.Compressor(folder, window=options.window, mix=options.mix, streams=options.streams)
+    compressor = archive.Compressor(
+        folder, window=options.window, mix=options.mix, streams=options.streams, verify=options.verify
+    )
     pick_device("cpu")
     with locked(path), _showing(options.file.stat().st_size) as show:
         _new(path, options.file, replace=options.replace)

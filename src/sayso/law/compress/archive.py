@@ -1,7 +1,7 @@
 """Compresses files into files of the format, and back; any bytes, with memory for one block.
 
 Each block is written by whichever is smallest of the model, xz, and the bytes themselves; those of the model are
-decompressed again before they count.
+decompressed again before they count, unless that is declined.
 """
 
 import lzma
@@ -61,12 +61,15 @@ class Compressor:
     """A model folder as a compressor of bytes. Its model is loaded when first needed.
 
     `window`: most tokens that the model sees before the next; `mix`: whether it learns from the file on the way;
-    `streams`: parts of a block that are read side by side (0: one for 1,024 tokens, at most 16).
+    `streams`: parts of a block that are read side by side (0: one for 1,024 tokens, at most 16); `verify`: whether a
+    block is decompressed again before it counts.
     """
 
-    def __init__(self, folder: Path, *, window: int = 2048, mix: bool = True, streams: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, window: int = 2048, mix: bool = True, streams: int = 0, verify: bool = True
+    ) -> None:
         require("constriction", "zip")
-        self.folder, self.window, self.mix, self.streams = folder, window, mix, streams
+        self.folder, self.window, self.mix, self.streams, self.verify = folder, window, mix, streams, verify
 
     @cached_property
     def _opened(self) -> tuple[BlockCoder, Callable[[bytes], list[int]], Callable[[list[int]], bytes]]:
@@ -96,8 +99,11 @@ class Compressor:
         payload = coder.encode(ids, streams, lambda done: progress("compressed", done / len(ids)))
         if len(payload) >= len(best.payload):
             return best
+        found = Block(Method.MODEL, len(data), len(ids), streams, digest, payload)
+        if not self.verify:
+            return found
         back = coder.decode(payload, len(ids), streams, lambda done: progress("verified", done / len(ids)))
-        return Block(Method.MODEL, len(data), len(ids), streams, digest, payload) if back == ids else best
+        return found if back == ids else best
 
     def decode(self, block: Block, progress: Callable[[str, float], None] = lambda *_: None) -> bytes:
         """Return the bytes of a block of the model's, or other bytes if the model or the machine is another one."""
