@@ -21,17 +21,26 @@ def draw_prediction(runs: Runs, readings: Runs, found: Forecast, naive: Forecast
     marks = [Series("predicted", [(target, found.loss)], COLORS[4], "dots", reach=ends)]
     others = [Series("predicted", [(target, naive.loss)], COLORS[4], "dots")] if naive is not None else []
     outcome = [Series("measured", [(target, measured)], COLORS[5], "dots")] if measured is not None else []
+    losses = [
+        *runs.loss,
+        *readings.loss,
+        *(end for reach in ends for end in reach),
+        *(y for one in (*marks, *others, *outcome) for _, y in one.points),
+    ]
+    heights = float(min(losses)), float(max(losses))  # of both panels, so that they can be compared
     panels = [
-        _panel("Each run with its own rates and batch size", runs, found.law, found.tokens, [*marks, *outcome]),
+        _panel(
+            "Each run with its own rates and batch size", runs, found.law, found.tokens, [*marks, *outcome], heights,
+        ),
         _panel(
             "One schedule and batch size for each size", readings, naive.law if naive else None, found.tokens,
-            [*others, *outcome],
+            [*others, *outcome], heights,
         ),
     ]  # fmt: skip
     return picture("Predicted before training", panels)
 
 
-def _panel(name: str, runs: Runs, law: ScalingLaw | None, tokens: float, marks: list[Series]) -> Panel:
+def _panel(name: str, runs: Runs, law: ScalingLaw | None, tokens: float, marks: list[Series], heights: Point) -> Panel:
     series = []
     for number, size in enumerate(np.unique(runs.parameters)):
         part = runs[runs.parameters == size]
@@ -43,7 +52,7 @@ def _panel(name: str, runs: Runs, law: ScalingLaw | None, tokens: float, marks: 
             along = np.geomspace(part.tokens.min(), last, 40)
             curve = zip(np.log10(6 * size * along).tolist(), law.loss(size, along).tolist(), strict=True)
             series.append(Series("", list(curve), color, "dashed"))
-    return Panel(name, "log10 of training FLOPs", "nats per held-out token", [*series, *marks])
+    return Panel(name, "log10 of training FLOPs", "nats per held-out token", [*series, *marks], y_range=heights)
 
 
 def draw_emergence(trained: Sequence[TrainedRun]) -> str:
