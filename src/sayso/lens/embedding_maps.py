@@ -51,13 +51,17 @@ def embedding_change(
     `tokens` limits it to some tokens (None: all), whose neighbours are also among these. Raises `UserError` for fewer
     than two snapshots, or snapshots with other vocabularies or widths.
     """
-    tables = [_table(network_of(one), tokens) for one in snapshots]
-    shapes = {tuple(table.shape) for table in tables}
-    if len(tables) < 2 or len(shapes) > 1:
+    networks = [network_of(one) for one in snapshots]
+    shapes = sorted({(one.config.vocab_size, one.config.width) for one in networks})
+    if len(networks) < 2 or len(shapes) > 1:
         raise UserError(
             "Embeddings are compared over at least two snapshots of one model, with the same vocabulary and width; "
-            f"got {len(tables)} with tables of {', '.join(map(str, sorted(shapes)))}."
+            f"got {len(networks)} with tables of {', '.join(map(str, shapes))}."
         )
+    size = shapes[0][0]
+    if tokens is not None and (wrong := next((one for one in tokens if not 0 <= one < size), None)) is not None:
+        raise UserError(f"A token must be from 0 to {size - 1:,}; got {wrong}.")
+    tables = [_table(one, tokens) for one in networks]
     first = tables[0]
     if not 1 <= k < len(first):
         raise UserError(f"k must be from 1 to {len(first) - 1:,}; got {k}.")

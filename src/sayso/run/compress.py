@@ -38,7 +38,7 @@ class Compress(Options):
     window: Annotated[int, Range(2, 2**20)] = 2048
     """Most tokens that the model sees before the next; at most its context. More need more memory."""
     mix: bool = True
-    """Mix the model's prediction with n-grams of the file itself and a bias, both learned on the way."""
+    """Mix the model's prediction with n-grams of each megabyte itself and a bias, both learned on the way."""
     streams: Annotated[int, Range(0, 256)] = 0
     """Parts of each megabyte to read side by side; more are faster, fewer compress better. 0 = as suits its length."""
     verify: bool = True
@@ -83,10 +83,12 @@ def compress(options: Compress) -> Written:
         found = archive.compress(options.file, path, compressor, show)
     parts = ", ".join(f"{size / max(found.size, 1):.0%} {name}" for name, size in found.methods.items() if size)
     say(
-        f"Saved {path}: {found.compressed:,} bytes for {found.size:,}, {found.ratio:.2f} times smaller"
+        f"Saved {path}: {found.compressed:,} bytes of {found.size:,}, a ratio of {found.ratio:.2f}"
         + (f" ({parts})." if parts else ".")
     )
-    say(f"To decompress it, the model '{called(folder)}' is needed, and a processor and versions like these.")
+    if found.methods["model"]:
+        versions = ", ".join(f"{name} {number}" for name, number in archive.engine().items() if name != "native pass")
+        say(f"To decompress it, the model '{called(folder)}' is needed, a processor of this kind, and {versions}.")
     return Written(path, {"size": found.size, "compressed": found.compressed, "ratio": found.ratio, **found.methods})
 
 

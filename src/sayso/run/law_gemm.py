@@ -15,7 +15,7 @@ from sayso.base.log import say
 from sayso.base.made import check_work, new_file, work_in
 from sayso.base.output import console
 from sayso.base.ranges import Options, Range
-from sayso.law.roofline.engine import ROWS, measure_engine
+from sayso.law.roofline.engine import ROWS, STEPS, measure_engine
 from sayso.law.roofline.machine import BYTES, Machine, measure
 from sayso.law.roofline.products import Product, forward_products
 from sayso.law.roofline.works import Speed, decoding_speed, measure_beginning, prompt_speed, training_speed
@@ -68,9 +68,9 @@ def gemm(options: Gemm) -> Predicted:
     _show_machine(machine)
     beginning = measure_beginning(machine)
     speeds = [prompt_speed(model, tokens, machine, beginning)]
-    if device == "cpu":
+    context = min(tokens, config.context - STEPS - 2)
+    if device == "cpu" and context >= 1:
         costs = measure_engine(machine.memory_bandwidth)
-        context = max(1, min(tokens, config.context - 64))
         speeds += [decoding_speed(model, rows, context, costs) for rows in ROWS]
     speeds.append(training_speed(config, options.rows, tokens, machine, beginning))
     products = {

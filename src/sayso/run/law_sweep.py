@@ -39,7 +39,7 @@ from sayso.train.options import Training
 from sayso.train.session import set_aside
 
 MOST_PASSES = 4  # over the text; more of them are worth less than new text (Muennighoff et al. 2023)
-TRANSIENT = ("life", "device", "processes", "restart")
+TRANSIENT = ("life", "device", "processes", "restart", "resamples")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sweep(Options):
     _: KW_ONLY
     minutes: Minutes = 30.0
     """Time for all runs, the predicted one included; the machine's speed is measured first."""
-    factor: Annotated[float, Range(1, 1000)] = 3.0
+    factor: Annotated[float, Range(1.5, 1000)] = 3.0
     """Training FLOPs of the predicted run, relative to the largest one of the sweep."""
     context: Tokens = 256
     """Tokens of a row, and of a window of the held-out text."""
@@ -90,6 +90,8 @@ class Swept:
 def sweep(options: Sweep) -> Swept:
     """Train small models, predict the loss of a larger run, and train it."""
     require("scipy", "law")
+    if options.resamples == 1:
+        raise UserError("--resamples must be 0 (no interval) or at least 2; got 1.")
     folder = Life(options.life).run("law-sweep")
     check_work(folder)
     text = sweep_text(options)
@@ -97,6 +99,8 @@ def sweep(options: Sweep) -> Swept:
         plan = _stored_plan(options, folder)
         if plan is None:
             plan = make_plan(options, text)
+            if (folder / "plan.json").exists():
+                say(f"The earlier sweep is kept as '{set_aside(folder)}'.")
             _store_plan(options, folder, plan)
     return carry_out(options, plan, text)
 
@@ -141,7 +145,14 @@ def _speed(options: Sweep, text: SweepText, shape: ModelConfig) -> float:
 
 
 def _training(options: Sweep) -> Training:
-    return Training(life=options.life, seed=options.seed, device=options.device, processes=options.processes)
+    """Return the options of each run; a step whose loss spikes is skipped, as one run's accident is not the law's."""
+    return Training(
+        life=options.life,
+        seed=options.seed,
+        device=options.device,
+        processes=options.processes,
+        on_divergence="skip",
+    )
 
 
 def _identity(options: Sweep) -> dict[str, Any]:
@@ -155,15 +166,13 @@ def _identity(options: Sweep) -> dict[str, Any]:
 
 
 def _stored_plan(options: Sweep, folder: Path) -> SweepPlan | None:
-    """Return the plan of a sweep with the same options and inputs; one with others is kept under another name."""
+    """Return the plan of a sweep with the same options and inputs, None if there is none or it starts over."""
     path = folder / "plan.json"
-    if not path.exists():
+    if options.restart or not path.exists():
         return None
     stored, identity = read_object(path, "options", "inputs", "plan"), _identity(options)
-    if not options.restart and all(stored[key] == identity[key] for key in identity):
-        return SweepPlan.from_dict(stored["plan"])
-    say(f"The earlier sweep is kept as '{set_aside(folder)}'.")
-    return None
+    same = all(stored[key] == identity[key] for key in identity)
+    return SweepPlan.from_dict(stored["plan"]) if same else None
 
 
 def _store_plan(options: Sweep, folder: Path, plan: SweepPlan) -> None:

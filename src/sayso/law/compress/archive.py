@@ -36,6 +36,7 @@ from sayso.weights.tensors import weights_file
 
 STREAM_TOKENS, STREAMS = 1024, 16  # tokens that are worth a stream of their own, and most streams
 TEXT = 0.5  # share of a block that must be text for the model to be tried
+_NATIVE = "native pass"
 _CHARACTER = 4  # most bytes of a character in UTF-8
 
 _Progress = Callable[[str, int], None]
@@ -116,7 +117,8 @@ class Compressor:
 
 def engine() -> dict[str, str]:
     """Return the versions of everything that the bits of a probability depend on."""
-    return {"native pass": native_version(), **{name: version(name) for name in ("torch", "numpy", "constriction")}}
+    packages = ("sayso", "torch", "numpy", "constriction")
+    return {_NATIVE: native_version(), **{name: version(name) for name in packages}}
 
 
 def compress(source: Path, target: Path, compressor: Compressor, progress: _Progress = lambda *_: None) -> Packed:
@@ -161,16 +163,14 @@ def decompress(
                 if done + block.size > header.size:
                     raise UserError(f"'{source}' is damaged: it holds more than the {header.size:,} bytes it states.")
                 if block.method is Method.MODEL:
-                    _check_engine(header, source)
-                    compressor = compressor or find(header)
+                    if compressor is None:
+                        _check_engine(header, source)
+                        compressor = find(header)
                     data = compressor.decode(block, _within(progress, done, block.size))
                 else:
                     data = block.payload if block.method is Method.STORED else _unpacked(block)
-                if blake2b(data, digest_size=DIGEST).digest() != block.digest:
-                    raise UserError(
-                        f"'{source}' cannot be decompressed: the block at byte {done:,} differs from the original. "
-                        "The model or the machine calculates differently from where it was compressed."
-                    )
+                if len(data) != block.size or blake2b(data, digest_size=DIGEST).digest() != block.digest:
+                    raise _different(source, block, done)
                 out.write(data)
                 whole.update(data)
                 done += len(data)
@@ -183,14 +183,30 @@ def _within(progress: _Progress, done: int, size: int) -> Callable[[str, float],
     return lambda what, share: progress(what, done + int(share * size))
 
 
+def _different(path: Path, block: Block, done: int) -> UserError:
+    """Return the error of a block that is not the original's."""
+    if block.method is Method.MODEL:
+        return UserError(
+            f"'{path}' cannot be decompressed: the block at byte {done:,} differs from the original. The model or the "
+            "machine calculates differently from where it was compressed."
+        )
+    return UserError(f"'{path}' is damaged: the block at byte {done:,} differs from the original. Copy it again.")
+
+
 def _check_engine(header: Header, path: Path) -> None:
+    """Raise `UserError` if probabilities may be rounded differently here."""
     here = engine()
-    for name, wanted in header.engine.items():
-        if here.get(name) != wanted:
+    for name in ("sayso", "torch", "numpy", "constriction"):
+        if here[name] != (wanted := header.engine.get(name)):
             raise UserError(
-                f"'{path}' was compressed with {name} {wanted}, and this is {here.get(name)}, which may round "
-                f"differently; decompress it with {name} {wanted}, on the same kind of processor."
+                f"'{path}' was compressed with {name} {wanted}, and this is {here[name]}, which may round differently; "
+                f"decompress it with {name} {wanted}."
             )
+    if here[_NATIVE] != header.engine.get(_NATIVE):
+        raise UserError(
+            f"'{path}' was compressed by another build of the native pass: with another compiler, or on another kind "
+            "of processor, which may round differently; decompress it on a machine like that."
+        )
 
 
 def _unpacked(block: Block) -> bytes:

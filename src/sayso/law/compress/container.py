@@ -23,7 +23,10 @@ VERSION = 1
 BLOCK = 1 << 20
 """Most bytes of a block before compression."""
 DIGEST = 16
+SHORTEST_WINDOW = 2
+MOST_STREAMS = 256
 _HEADER = 1 << 16
+_WORD = 4  # bytes that the range coder writes at once
 _LENGTH, _FIELDS = struct.Struct("<I"), struct.Struct(f"<BIIHI{DIGEST}s")
 
 
@@ -89,10 +92,17 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     content = _exactly(file, path, length)
     if _LENGTH.unpack(_exactly(file, path, _LENGTH.size))[0] != crc32(content):
         raise _damaged(path, "its header does not match its checksum")
-    found = json.loads(content)
-    if found.pop("version") != VERSION:
-        raise UserError(f"'{path}' has another version of the format; use the version of Sayso that wrote it.")
-    return Header(**found)
+    try:
+        found = json.loads(content)
+        if found.pop("version") != VERSION:
+            raise UserError(f"'{path}' has another version of the format; use the version of Sayso that wrote it.")
+        header = Header(**found)
+        sizes = (header.size >= 0, header.window >= SHORTEST_WINDOW, isinstance(header.engine, dict))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise _damaged(path, "its header is not one of this format") from error
+    if not all(sizes):
+        raise _damaged(path, "its header has impossible values")
+    return header
 
 
 def read_blocks(file: BinaryIO, path: Path) -> Iterator[Block]:
@@ -102,7 +112,7 @@ def read_blocks(file: BinaryIO, path: Path) -> Iterator[Block]:
         method, size, tokens, streams, length, digest = _FIELDS.unpack(fields)
         if method not in set(Method) or not (size <= BLOCK and max(tokens, length) <= size and streams <= tokens):
             raise _damaged(path, "a block has impossible sizes")
-        if method == Method.MODEL and not streams:
+        if method == Method.MODEL and not (1 <= streams <= MOST_STREAMS and length % _WORD == 0):
             raise _damaged(path, "a block has impossible sizes")
         payload = _exactly(file, path, length)
         if _LENGTH.unpack(_exactly(file, path, _LENGTH.size))[0] != crc32(payload, crc32(fields)):

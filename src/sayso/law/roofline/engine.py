@@ -19,15 +19,16 @@ import torch
 
 from sayso.law.roofline.machine import seconds_of
 from sayso.model import ModelConfig, Transformer
-from sayso.sample.generate import generate
+from sayso.sample.generate import new_engine
 from sayso.sample.native import NativeRunner
 from sayso.sample.pages import Pages
+from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 
 WEIGHTS = (2**18, 2**20, 2**22, 2**24)
-"""Weights of the heads that are measured; the last are beyond the caches."""
+"""Weights of the heads that are measured; the last are 64 MiB."""
 ROWS = (1, 4, 16)
-STEPS, ROUNDS = 32, 3
+STEPS = 64
 _WIDTH, _SMALL = 512, 32
 _NUMBER = 4  # bytes of a weight
 
@@ -67,17 +68,23 @@ def predict_engine(config: ModelConfig, rows: int, context: int, costs: EngineCo
 
 
 def engine_step(model: Transformer, rows: int, context: int, steps: int = STEPS) -> float:
-    """Measure the seconds of a step of the engine: the difference between a long and a short reply."""
+    """Measure the median seconds of a step of the engine, in which each row gets a token after `context` others."""
+    sampling = Sampling(temperature=0, max_tokens=steps + 2)
+    assert context + sampling.max_tokens <= model.config.context, "all rows must last to the last step"
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(3, model.config.vocab_size, (rows, context), generator=generator).tolist()
-
-    def timed(count: int) -> float:
+    engine = new_engine(model, context, sampling, rows)
+    requests = [Request(prompt, sampling, index) for index, prompt in enumerate(prompts)]
+    for request in requests:
+        engine.add(request)
+    while not all(request.ids for request in requests):
+        engine.step()
+    times = []
+    while all(len(request.ids) < sampling.max_tokens - 1 for request in requests):
         began = time.perf_counter()
-        generate(model, prompts, Sampling(temperature=0, max_tokens=count), rows=rows)
-        return time.perf_counter() - began
-
-    timed(2)
-    return statistics.median((timed(2 + steps) - timed(2)) / steps for _ in range(ROUNDS))
+        engine.step()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def _reading(weights: int, rows: int) -> float:

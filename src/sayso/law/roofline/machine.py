@@ -66,12 +66,13 @@ class Machine:
 
     @property
     def memory_bandwidth(self) -> float:
-        """Bytes per second from memory beyond the caches."""
+        """Bytes per second of operations over 128 MiB, beyond the caches of most machines."""
         return self.bandwidth(BYTES[-1])
 
     def moving(self, kind: Kind, size: int) -> float:
-        """Return the seconds of an operation that reads and writes `size` bytes."""
-        return _interpolated(self.moves[kind], size)
+        """Return the seconds of an operation that reads and writes `size` bytes; beyond the largest, in proportion."""
+        points = self.moves[kind]
+        return _interpolated(points, size) * max(1.0, size / points[-1][0])
 
     def attending(self, kind: Kind, length: int) -> float:
         """Return the operations per second of attention over `length` tokens."""
@@ -174,10 +175,10 @@ def _there_and_back(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
 
 
 def _interpolated(points: Sequence[tuple[int, float]], at: int) -> float:
-    """Return the value between points, linear in the logarithms of both; beyond the last, proportional to `at`."""
+    """Return the value between points, linear in the logarithms of both, and constant beyond the ends."""
     last_at, last = points[-1]
     if at >= last_at:
-        return last * (at / last_at if len(points) == len(BYTES) else 1.0)
+        return last
     for (low, before), (high, after) in pairwise(points):
         if at <= high:
             share = max(0.0, math.log(at / low)) / math.log(high / low)

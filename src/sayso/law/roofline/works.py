@@ -1,4 +1,4 @@
-"""The works whose speed is predicted and measured: reading a prompt, decoding, and a step of training."""
+"""The tasks whose speed is predicted and measured: reading a prompt, decoding, and a step of training."""
 
 import statistics
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from sayso.law.roofline.price import Priced, priced
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.sample.blocks import blocks_for
-from sayso.sample.native import runner_for
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
 from sayso.train.loop import Hooks, State, StepRecord, train
@@ -28,11 +27,11 @@ _TINY_TOKENS = 32
 
 @dataclass(frozen=True)
 class Speed:
-    """A work's predicted and measured time."""
+    """A task's predicted and measured time."""
 
     name: str
     tokens: int
-    """Tokens of the work."""
+    """Tokens of the task."""
     predicted: float
     measured: float
     """Seconds."""
@@ -62,7 +61,7 @@ def measure_beginning(machine: Machine) -> Beginning:
 
 
 def prompt_speed(model: Transformer, tokens: int, machine: Machine, beginning: Beginning) -> Speed:
-    """Predict and measure how a prompt of `tokens` is read, in one pass and with logits for its last token."""
+    """Predict and measure how torch reads a prompt of `tokens`, in one pass and with logits for its last token."""
     return _prompt(model, tokens, machine, beginning.prompt)[0]
 
 
@@ -79,7 +78,7 @@ def _prompt(model: Transformer, tokens: int, machine: Machine, begin: float) -> 
     with torch.inference_mode():
         operations = recorded(work(TorchRunner(model, pages)))
     found = priced(operations, machine, begin)
-    measured = seconds_of(work(runner_for(model, pages)), machine.device)  # type: ignore[arg-type]
+    measured = seconds_of(work(TorchRunner(model, pages)), machine.device)
     return Speed(f"prompt of {tokens}", tokens, found.seconds, measured, found.bound), len(operations)
 
 

@@ -33,10 +33,17 @@ def library() -> ctypes.CDLL | str:
     return build(cache_folder(), _compilers())
 
 
+@cache
 def version() -> str:
-    """Return a hash of everything that the results of the library depend on, the kind of processor included."""
+    """Return a hash of everything that the results of the library depend on, the kind of processor included.
+
+    "none" without a compiler that works.
+    """
     compiler = next(filter(None, map(shutil.which, _compilers())), None)
-    return _digest(compiler) if compiler else "none"
+    try:
+        return _digest(compiler) if compiler else "none"
+    except (subprocess.CalledProcessError, OSError):
+        return "none"
 
 
 def _compilers() -> Sequence[str]:
