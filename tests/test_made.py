@@ -136,6 +136,7 @@ ROWS = (
     Row("gather", "", ("life/data/feedback", "life/store.sqlite"), ("life/data/feedback",)),
     Row("store export", "there/store.jsonl", ("there/store.jsonl",), finishes=False),  # which takes a store
     Row("store import", "there/pairs.jsonl", ("life/store.sqlite",), finishes=False),  # which takes an exported one
+    Row("store prompts", "there/prompts.jsonl", ("life/store.sqlite",), ("life/store.sqlite",)),
     Row("forget", "--user nobody", ("life/store.sqlite",), finishes=False),  # which takes a store
     Row("cycle", "", (), finishes=False),  # which takes an alias; a number that is taken is skipped
     Row("verify", "--no-resume --no-export --model base", ("life/runs/verify",)),

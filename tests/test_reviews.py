@@ -2,12 +2,15 @@
 
 import threading
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import write_jsonl
+from sayso.base.life import Life
 from sayso.feedback import reviews as module
 from sayso.feedback.candidates import Candidate, Candidates
 from sayso.feedback.forget import forget_user
@@ -20,6 +23,8 @@ from sayso.feedback.reviews import Remarks, Reviews, Task
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.tables import messages, queue, ratings, reviews
 from sayso.feedback.traces import Trace
+from sayso.run.store import AddPrompts
+from sayso.run.store import add_prompts as add_prompts_of
 
 ASKED = [{"role": "user", "content": "Why is the sky blue?"}]
 MADE = Generation("tuned", "0" * 12, {}, "stop", 3, 2, 0.1)
@@ -215,6 +220,25 @@ def test_a_list_is_added_once_and_can_be_worked_on_alone(store: Store) -> None:
     for name in ("", " ", "shadow", "x" * 61, "a\0"):
         with pytest.raises(UserError, match="A list has a name"):
             add_prompts(store, name, [ASKED])
+
+
+def test_a_file_of_prompts_is_a_list_to_write_to(tmp_path: Path) -> None:
+    """It has the file's name unless told otherwise; the same file again adds nothing; a bad row adds nothing at all."""
+    file, life = tmp_path / "lore.jsonl", tmp_path / "life"
+    talk = [{"role": "system", "content": "Be brief."}, *ASKED]
+    write_jsonl(file, [{"prompt": "Why is the sky blue?"}, {"prompt": talk}])
+    assert [add_prompts_of(AddPrompts(file, life=life)) for _ in range(2)] == [2, 0]
+    assert add_prompts_of(AddPrompts(file, name="other", life=life)) == 2
+    store = Store(Life(life).store)
+    task = took(Reviews(store).take("ann", "write", "lore"))
+    assert task.prompt == [{"role": "user", "content": "Why is the sky blue?"}]
+    assert took(Reviews(store).take("bob", "write", "lore")).prompt == talk
+    for bad in ([{"role": "system", "content": "Be brief."}], [{"role": "tool", "content": "4"}, *ASKED], " "):
+        write_jsonl(file, [{"prompt": "Why?"}, {"prompt": bad}])
+        with pytest.raises(UserError, match=r"lore\.jsonl:2"):
+            add_prompts_of(AddPrompts(file, life=life))
+    assert len(rows(store, queue)) == 4
+    store.close()
 
 
 def written(store: Store, text: str = "It *scatters* light.") -> Task:

@@ -193,3 +193,6 @@ def test_a_long_list_goes_on_as_one_scrolls(visit: Open, store: Store) -> None:
         page.evaluate("document.querySelector('#past').scrollTo(0, 1e6)")
         expect(titles).to_have_count(count)
     assert titles.all_text_contents() == [f"talk {number}" for number in reversed(range(430))]
+    drawn = "part => part.firstElementChild.checkVisibility({ contentVisibilityAuto: true })"
+    parts = page.locator("#list ul").all()
+    assert [parts[0].evaluate(drawn), parts[2].evaluate(drawn)] == [False, True]  # far away, and at the end

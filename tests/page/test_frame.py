@@ -1,11 +1,15 @@
 """The page's frame and its charts in a real browser: addresses, the list of screens, values by hover and keyboard."""
 
+import re
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from sayso.feedback.store import Store
+from sayso.report.chart import COLORS
+from sayso.report.draw import scale, short
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -47,6 +51,36 @@ def test_the_number_of_a_conversation_alone_opens_it(visit: Open, store: Store) 
     page.get_by_label("You said").get_by_text("hello there").wait_for()
     page.goto(page.url.split("#")[0] + "#/chat/99")
     page.get_by_role("alert").get_by_text("There is no conversation 99.").wait_for()
+
+
+def test_charts_of_the_page_have_the_colors_of_the_report() -> None:
+    """In light and in dark."""
+    page = (files("sayso.serve") / "page" / "page.css").read_text("utf-8")
+    report = (files("sayso.report") / "page.css").read_text("utf-8")
+    drawn = re.findall(r"\.s\d\b[^{]*{ --c: light-dark\((#\w{6}), (#\w{6})\)", page)
+    assert sorted(light for light, _ in drawn) == sorted(COLORS)
+    for name in ("aligned", "tuned", "base", "error"):
+        light, dark = re.findall(rf"--{name}: (#\w{{6}})", report)[:2]
+        assert (light, dark) in drawn
+
+
+def test_axes_of_the_page_have_the_ticks_of_the_report(visit: Open) -> None:
+    """The same round numbers, written in the same way."""
+    page = visit()
+    ranges = [(0, 7), (0.013, 0.98), (1.2, 9.9), (0, 52_500), (-3, 4), (0, 3e-5), (2e6, 9.3e6), (0, 8e9), (12, 13)]
+    asked = "async (at) => (await import('/page/axis.js')).axis(at).ticks"
+    for low, high in ranges:
+        ticks = page.evaluate(asked, {"low": low, "high": high, "start": 0, "end": 100, "count": 5})
+        assert [text for _, text in ticks] == [short(tick) for tick in scale(low, high).ticks]
+
+
+def test_a_chart_has_the_unit_on_its_axis(visit: Open) -> None:
+    """As its values are told."""
+    page = visit()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    asked = "async (at) => (await import('/page/axis.js')).axis({ ...at, text: (value) => `${value} s` }).ticks"
+    ticks = page.evaluate(asked, {"low": 0, "high": 1, "start": 0, "end": 100})
+    assert [text for _, text in ticks] == ["0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s", "1 s"]
 
 
 def test_a_chart_tells_its_values_by_pointer_keyboard_and_table(visit: Open) -> None:

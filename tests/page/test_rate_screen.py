@@ -322,7 +322,7 @@ def test_the_screen_shuts_no_one_out(
     titles = {"": "Compare", "/write": "Write", "/check": "Check", "/results": "Results", "/setup": "Set up"}
     for part, title in titles.items():
         page.evaluate("part => (location.hash = `#/rate${part}`)", part)
-        page.locator(".parts [aria-current]", has_text=title).wait_for()
+        page.locator(".tabs [aria-current]", has_text=title).wait_for()
         page.locator(".screen:not([aria-busy]) :is(h2, .nothing)").first.wait_for()
         assert accessibility_faults(page) == []
         assert page.evaluate("document.querySelector('#view').scrollWidth <= innerWidth")

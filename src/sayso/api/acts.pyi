@@ -704,6 +704,14 @@ class Acts:
         store: str | None = ...,
     ) -> dict[str, Any]:
         """Import an exported store."""
+    def store_prompts(
+        self,
+        file: str | PathLike[str],
+        *,
+        name: str | None = ...,
+        store: str | None = ...,
+    ) -> int:
+        """Add a list of prompts for people to answer."""
     def forget(
         self,
         *,

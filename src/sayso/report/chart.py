@@ -13,7 +13,7 @@ from typing import Literal
 from sayso.report.draw import ChartScale, scale, short
 
 INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
-COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")
+COLORS = ("#0d6e6e", "#976317", "#9b2c2c", "#667086", "#5b4a9c", "#4a7d3a")  # those of the page's charts
 WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # size of a panel's plot area, and margins
 _ROW = 17  # height of a legend entry
 _HEAD = 34  # height of the title

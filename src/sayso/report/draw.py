@@ -122,7 +122,7 @@ def short(value: float) -> str:
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
-    return f"{value:g}"
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def _spans(labels: Sequence[str]) -> str:

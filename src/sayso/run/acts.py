@@ -93,6 +93,7 @@ COMMANDS = (
     Command("gather", "Turn collected ratings into training data."),
     Command("store export", "Export the whole store to a file.", place="to", act="export_store"),
     Command("store import", "Import an exported store.", place="file", act="import_store"),
+    Command("store prompts", "Add a list of prompts for people to answer.", place="file", act="add_prompts"),
     Command("forget", "Remove a person's data, or old data, from the store."),
     Command("cycle", "Gather, train, evaluate and promote the next model, once or on a schedule.", trains=True),
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),

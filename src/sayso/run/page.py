@@ -49,7 +49,7 @@ def page(options: Page) -> None:
     Raises `UserError` for a base URL that is not an address of HTTP, a port in use, or an address other than localhost
     without an API key.
     """
-    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
+    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client", "rcssmin", "rjsmin"):
         require(module, "serve")
     endpoint = Endpoint(options.base_url, options.model or "", options.key)
     check_reach(options.host, options.api_key, options.life, options.store)

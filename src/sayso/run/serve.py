@@ -76,7 +76,7 @@ def serve(options: Serve) -> None:
 
     Raises `UserError` for a missing model, a port in use, or an address other than localhost without an API key.
     """
-    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
+    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client", "rcssmin", "rjsmin"):
         require(module, "serve")
     life = Life(options.life)
     check_reach(options.host, options.api_key, options.life, options.store)

@@ -1,4 +1,4 @@
-"""Acts: export a whole store to a file of JSON Lines, and import one."""
+"""Acts: export a whole store to a file of JSON Lines, import one, and add a list of prompts for people to answer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from sayso.base.ranges import Options
 from sayso.run.results import Written
 
 if TYPE_CHECKING:
+    from sayso.align.rl.prompts import Prompt
     from sayso.feedback.store import Store
 
 
@@ -44,6 +45,21 @@ class ImportStore(Options):
     """Folder of the life."""
     store: str | None = None
     """Database to import into, a path or an address. Default: that of the life."""
+
+
+@dataclass(frozen=True)
+class AddPrompts(Options):
+    """Options of `sayso store prompts`."""
+
+    file: Path
+    """Prompts, JSON Lines: `{"prompt": ...}`, a text or a list of turns of which the last is the user's."""
+    _: KW_ONLY
+    name: str | None = None
+    """Name of the list on the screen Rate. Default: that of the file."""
+    life: Path = Path("life")
+    """Folder of the life."""
+    store: str | None = None
+    """Database to add the prompts to, a path or an address. Default: that of the life."""
 
 
 def export_store(options: ExportStore) -> Written:
@@ -76,6 +92,33 @@ def import_store(options: ImportStore) -> dict[str, Any]:
         said += "; aliases that have a history here keep it"
     say(f"{said}.")
     return asdict(found)
+
+
+def add_prompts(options: AddPrompts) -> int:
+    """Add prompts of a file, to which people write replies on the screen Rate; return the number of new ones."""
+    from sayso.align.rl.prompts import read_prompts
+    from sayso.base.jsonl import BadRows
+
+    bad = BadRows()
+    prompts = [prompt.messages for prompt in read_prompts(options.file, bad, _answerable)]
+    bad.check()
+    name = options.name or options.file.stem
+    with _opened(Life(options.life), options.store) as store:
+        from sayso.feedback import queue
+
+        added = queue.add_prompts(store, name, prompts)
+    known = len(prompts) - added
+    say(f"Added {added:,} prompts to the list '{name}'{f'; {known:,} were there already' if known else ''}.")
+    return added
+
+
+def _answerable(prompt: "Prompt") -> None:
+    """Raise `UserError` for a prompt that nobody can write a reply to."""
+    roles = [turn["role"] for turn in prompt.messages]
+    if roles[-1] != "user" or not {*roles} <= {"system", "user", "assistant"}:
+        raise UserError(f"A prompt has turns of system, user and assistant, and ends with the user's; got {roles}.")
+    if not prompt.messages[-1]["content"].strip():
+        raise UserError("The user's last turn must have a text; it is empty.")
 
 
 @contextmanager

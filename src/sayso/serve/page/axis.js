@@ -1,12 +1,14 @@
 // Axes: a scale from values to pixels with round ticks, linear, logarithmic or of time, and numbers and times as text.
 
-const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const SECOND = 1000, MINUTE = 60 * SECOND, DAY = 24 * 60 * MINUTE;
+export const HOUR = 60 * MINUTE; // milliseconds
+export const WEEK = 168; // hours
 const STEPS = [1, 2, 5, 10, 15, 30].map((n) => n * SECOND)
   .concat([1, 2, 5, 10, 15, 30].map((n) => n * MINUTE), [1, 2, 3, 6, 12].map((n) => n * HOUR), [1, 2, 7, 14, 30, 90, 365].map((n) => n * DAY));
 
 // Return {at(value) -> pixel, of(pixel) -> value, ticks: [[value, text]]} for values from `low` to `high`, on pixels from
-// `start` to `end`. `kind` is "number" or "time" (milliseconds); `log` needs positive values; `count` is about how many ticks.
-export function axis({ low, high, start, end, kind = "number", log = false, count = 5 }) {
+// `start` to `end`. `kind` is "number" or "time" (milliseconds); `log` needs positive values; `count` is about how many ticks; `text(tick)` has the unit.
+export function axis({ low, high, start, end, kind = "number", log = false, count = 5, text }) {
   const wide = high > low ? [low, high] : log ? [low / 2, high * 2] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
   const ticks = log ? logTicks(...wide) : kind === "time" ? timeTicks(...wide, count) : roundTicks(...wide, count);
   const ends = kind === "time" || log ? wide : [Math.min(wide[0], ticks[0]), Math.max(wide[1], ticks.at(-1))];
@@ -16,8 +18,8 @@ export function axis({ low, high, start, end, kind = "number", log = false, coun
     const value = a + (pixel - start) / (end - start) * (b - a);
     return log ? Math.exp(value) : value;
   };
-  const text = kind === "time" ? timeText(ticks, wide[1] - wide[0]) : short;
-  return { at, of, ticks: ticks.map((tick) => [tick, text(tick)]) };
+  const told = kind === "time" ? timeText(ticks, wide[1] - wide[0]) : text ?? short;
+  return { at, of, ticks: ticks.map((tick) => [tick, told(tick)]) };
 }
 
 // Ticks at round numbers, the first at or below `low`, the last at or above `high`.
@@ -57,22 +59,28 @@ function timeText(ticks, width) {
 }
 
 // A number for an axis: 0.5, 12, 3k, 1.5M.
-export function short(value) {
+function short(value) {
   const size = Math.abs(value);
   for (const [least, unit, letter] of [[1e9, 1e9, "B"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]]) {
-    if (size >= least) return `${Number((value / unit).toPrecision(4))}${letter}`;
+    if (size >= least) return `${Number((value / unit).toPrecision(6))}${letter}`;
   }
-  return size !== 0 && size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(6)));
+  const round = Number(value.toPrecision(6));
+  return size !== 0 && size < 1e-4 ? round.toExponential() : String(round);
 }
 
-// A number to read: at most four significant digits, thousands separated.
-export function number(value) {
+export const count = (value) => value.toLocaleString("en");
+
+// A number to read: at most four significant digits, or as many as given, thousands separated.
+export function number(value, digits = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
-  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  if (Math.abs(value) >= 1000) return count(Math.round(value));
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(digits)));
 }
 
-export const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0)} %`);
+export function percent(share) {
+  const size = Math.abs(share);
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(size && size < 0.00995 ? 2 : size < 0.0995 ? 1 : 0)} %`;
+}
 
 export function moment(time) {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));

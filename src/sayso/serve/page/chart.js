@@ -1,10 +1,10 @@
 // A chart: series of points over one pair of axes, drawn as SVG. Its values are shown on hover and by keyboard (arrow keys,
 // Home, End), and stand in a table below it.
 
-import { axis, moment, number } from "./axis.js";
-import { make, redraw, tell } from "./dom.js";
+import { axis, count, moment, number } from "./axis.js";
+import { button, draw, make, quiet, redraw, tell } from "./dom.js";
+import { table } from "./table.js";
 
-const NS = "http://www.w3.org/2000/svg";
 const TOP = 10, RIGHT = 14, BOTTOM = 28, DASHES = ["", "7 4", "2 4", "9 3 2 3"], COLORS = 6;
 const TABLE_ROWS = 1000;
 
@@ -17,7 +17,7 @@ export function chart({ title, height = 220, ...values }) {
   const svg = draw("svg", { tabindex: 0, role: "img", "aria-label": `${title}. Use the arrow keys to read its values.` });
   const told = make("output", { class: "told quiet" });
   const legend = make("div", { class: "legend", role: "group", "aria-label": "Series" });
-  const plot = { svg, told, legend, table: table(() => fillTable(plot)), hidden: new Set(), height, width: 0, cursor: null };
+  const plot = { svg, told, legend, table: folded(() => fillTable(plot)), hidden: new Set(), height, width: 0, cursor: null };
   const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("b", {}, title), told), make("div", { class: "plot" }, svg), legend, plot.table);
   figure.redraw = (given) => change(plot, given);
   figure.redraw(values);
@@ -45,13 +45,6 @@ function change(plot, { x, y, series, marks = [], pick = null }) {
   if (plot.table.open) fillTable(plot);
 }
 
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 const visible = ({ series, hidden }) => series.filter(({ name }) => !hidden.has(name));
 const textOf = (side, value) => (side.text ?? (side.kind === "time" ? moment : number))(value);
 const fits = (side, value) => Number.isFinite(value) && (!side.log || value > 0);
@@ -74,7 +67,7 @@ function render(plot) {
     return;
   }
   const heights = points.flatMap(([, value, low, high]) => [value, low, high]).filter((value) => fits(y, value));
-  const range = (side, values) => ({ low: side.from ?? least(values), high: side.to ?? most(values), kind: side.kind, log: side.log });
+  const range = (side, values) => ({ low: side.from ?? least(values), high: side.to ?? most(values), kind: side.kind, log: side.log, text: side.text });
   plot.up = axis({ ...range(y, heights), start: height - BOTTOM, end: TOP, count: 4 });
   const left = 12 + 7 * Math.max(...plot.up.ticks.map(([, text]) => text.length));
   plot.across = axis({ ...range(x, points.map(([at]) => at)), start: left, end: width - RIGHT, count: Math.max(2, Math.floor(width / 110)) });
@@ -159,16 +152,8 @@ function nearest(sorted, value) {
   return Math.abs(sorted[low] - value) <= Math.abs(sorted[high] - value) ? sorted[low] : sorted[high];
 }
 
-// The point of a series at an x, by bisection; undefined if it has none there.
-function pointAt({ points }, x) {
-  let [low, high] = [0, points.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (points[middle][0] < x) low = middle + 1;
-    else high = middle;
-  }
-  return points[low]?.[0] === x ? points[low] : undefined;
-}
+// The point of a series at an x; undefined if it has none there.
+const pointAt = ({ points }, x) => points.find(([at]) => at === x);
 
 // Show the values at an x; null shows none.
 function point(plot, at) {
@@ -179,7 +164,8 @@ function point(plot, at) {
   const found = plot.series.map((one, i) => [one, i, plot.hidden.has(one.name) ? undefined : pointAt(one, at)]).filter(([, , spot]) => spot && fits(plot.y, spot[1]));
   plot.pointer.append(draw("path", { class: "mark", d: `M${plot.across.at(at)} ${TOP}V${plot.height - BOTTOM}` }),
     ...found.map(([, i, spot]) => draw("circle", { class: `s${i % COLORS}`, cx: plot.across.at(at), cy: plot.up.at(spot[1]), r: 4 })));
-  plot.told.value = `${textOf(plot.x, at)}: ${found.map(([one, , spot]) => `${plot.series.length > 1 ? `${one.name} ` : ""}${valueText(plot.y, spot)}`).join(", ")}`;
+  const values = found.map(([one, , spot]) => (plot.series.length > 1 ? `${one.name} ` : "") + valueText(plot.y, spot));
+  plot.told.value = `${textOf(plot.x, at)}: ${values.join(", ")}`;
 }
 
 function valueText(y, [, value, low, high]) {
@@ -193,26 +179,23 @@ function legendButton(plot, name, i) {
     plot.spots = null;
     render(plot);
   };
-  return make("button", { type: "button", "aria-pressed": String(!plot.hidden.has(name)), onclick: toggle }, make("i", { class: `key s${i % COLORS}` }), name);
+  return button([make("i", { class: `key s${i % COLORS}` }), name], toggle, { class: "", "aria-pressed": String(!plot.hidden.has(name)) });
 }
 
 // The place of the table, which is filled when it is opened.
-function table(fill) {
-  const scroller = make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Values" });
-  const details = make("details", { class: "behind" }, make("summary", {}, "Table"), scroller, make("p", { class: "quiet", hidden: true }));
+function folded(fill) {
+  const details = make("details", { class: "behind" }, make("summary", {}, "Table"), make("div"), make("p", { class: "quiet", hidden: true }));
   details.addEventListener("toggle", () => details.open && fill(), { passive: true });
   return details;
 }
 
 function fillTable(plot) {
-  const [, scroller, more] = plot.table.children;
-  const head = make("tr", {}, make("th", { scope: "col" }, plot.x.name), plot.series.map((one) => make("th", { scope: "col", class: "number" }, one.name || plot.y.name)));
-  const spots = places(plot), shown = spots.slice(0, TABLE_ROWS);
-  const rows = shown.map((at) => make("tr", {}, make("th", { scope: "row" }, textOf(plot.x, at)), plot.series.map((one) => {
+  const { x, y, series } = plot, [, old, more] = plot.table.children, spots = places(plot), shown = spots.slice(0, TABLE_ROWS);
+  const cell = (one, at) => {
     const spot = pointAt(one, at);
-    return make("td", { class: "number" }, spot ? valueText(plot.y, spot) : "");
-  })));
-  scroller.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, rows)));
-  more.textContent = `The first ${shown.length} of ${spots.length.toLocaleString("en")} rows.`;
+    return spot && valueText(y, spot);
+  };
+  old.replaceWith(table("Values", [x.name, ...series.map((one) => `>${one.name || y.name}`)], shown.map((at) => [textOf(x, at), ...series.map((one) => cell(one, at))])));
+  more.textContent = `The first ${shown.length} of ${count(spots.length)} rows.`;
   more.hidden = spots.length === shown.length;
 }

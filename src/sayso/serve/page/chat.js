@@ -1,10 +1,10 @@
 // The chat: talk, rate, correct, compare. A reply streams as plain text and is replaced by the server's safe HTML when it
 // is complete.
 
-import { arrange, copyOf, find, question, tell } from "./dom.js";
+import { all, arrange, button, copyOf, find, make, question, tell } from "./dom.js";
 import { drawer } from "./drawer.js";
 import { addressOf } from "./place.js";
-import { Refused, ask, call, concerns, events, follow, save } from "./server.js";
+import { Refused, ask, call, concerns, events, follow, get, save } from "./server.js";
 import { asked, openSettings, settings, useModel } from "./settings.js";
 import { ofEach, replyTurn, userTurn } from "./turn.js";
 
@@ -79,11 +79,12 @@ function showCount(count) {
   find("span", circle).hidden = count === 0;
 }
 
-const LISTED = 200; // conversations that the server returns at once
+// The list is in parts, so that the browser skips those that are out of sight: each has as many as the server returns at once.
+const LISTED = 200;
 
 async function listed(after = null) {
   const query = new URLSearchParams({ search: find("#search").value.trim(), ...(after && { after }) });
-  return call("GET", `/api/conversations?${query}`);
+  return get(`/api/conversations?${query}`);
 }
 
 async function showList() {
@@ -91,8 +92,10 @@ async function showList() {
   const list = await listed();
   if (asked !== state.lists) return;
   state.lists += 1; // what showMore is still asking for belongs to the list before
-  const old = new Map([...find("#list").children].map((entry) => [Number(entry.dataset.id), entry]));
-  arrange(find("#list"), list.map((one) => entryOf(one, old.get(one.id))));
+  const old = new Map(all("#list li").map((entry) => [Number(entry.dataset.id), entry]));
+  const part = find("#list").firstElementChild ?? make("ul");
+  arrange(part, list.map((one) => entryOf(one, old.get(one.id))));
+  arrange(find("#list"), [part]);
   find("#no-list").hidden = list.length > 0;
   find("#no-list").textContent = find("#search").value.trim() ? "No conversation has these words." : "No conversations yet.";
   state.more = list.length === LISTED;
@@ -105,30 +108,22 @@ async function showMore() {
   if (!state.more || box.scrollHeight - box.scrollTop > 3 * box.clientHeight) return;
   state.more = false;
   const asked = state.lists;
-  const list = await listed(find("#list").lastElementChild.dataset.id);
+  const list = await listed(find("#list").lastElementChild.lastElementChild.dataset.id);
   if (asked !== state.lists) return;
-  find("#list").append(...list.map((one) => entryOf(one)));
+  find("#list").append(make("ul", {}, list.map((one) => entryOf(one))));
   state.more = list.length === LISTED;
 }
 
 // The entry of a conversation in the list: the one that is there already, if its title is the same.
 function entryOf({ id, title }, old) {
-  const entry = old?.textContent === title ? old : newEntry(id, title);
+  const entry = old?.firstElementChild.textContent === title ? old : newEntry(id, title);
   if (id === state.conversation) entry.firstElementChild.setAttribute("aria-current", "true");
   else entry.firstElementChild.removeAttribute("aria-current");
   return entry;
 }
 
-function newEntry(id, title) {
-  const entry = copyOf("entry");
-  const [open, remove] = entry.children;
-  entry.dataset.id = id;
-  open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
-  open.addEventListener("click", () => go(id));
-  remove.setAttribute("aria-label", `Delete "${title}"`);
-  remove.addEventListener("click", () => forget(id));
-  return entry;
-}
+const newEntry = (id, title) => make("li", { "data-id": id }, button(title, () => go(id), { class: "open", title }),
+  button("×", () => forget(id), { class: "icon remove", title: "Delete", "aria-label": `Delete "${title}"` }));
 
 function showTurns(turns) {
   find("#thread").replaceChildren(...turns.map((turn) => (turn.role === "user" ? userTurn(turn, chat) : replyTurn(turn, chat))));
@@ -142,7 +137,7 @@ function showSize(turn) {
   const { context, remote } = state.model;
   const known = turn && turn.tokens !== null && turn.prompt_tokens !== null;
   const taken = known ? `${turn.prompt_tokens + turn.tokens} ` : "";
-  find("#model .quiet").textContent = remote ? `${taken && `${taken}tokens of context, `}at ${remote}` : `${taken && `${taken}of `}${context} tokens of context`;
+  find("#model .quiet").textContent = remote ? (taken && `${taken}tokens of context, `) + `at ${remote}` : (taken && `${taken}of `) + `${context} tokens of context`;
 }
 
 /* Conversations */
@@ -161,7 +156,7 @@ async function openConversation(id) {
   await attempt(
     async () => {
       await showList();
-      const turns = id === null ? [] : (await call("GET", `/api/conversations/${id}`)).turns;
+      const turns = id === null ? [] : (await get(`/api/conversations/${id}`)).turns;
       if (view !== state.view) return;
       showTurns(turns);
       toEnd();
@@ -184,7 +179,7 @@ async function forget(id) {
   await attempt(async () => {
     if (id === state.conversation) await halt();
     await call("DELETE", `/api/conversations/${id}`);
-    showCount((await call("GET", "/api/model")).ratings);
+    showCount((await get("/api/model")).ratings);
     if (id === state.conversation) await go(null);
     else await showList();
   });
@@ -254,11 +249,11 @@ async function resend(turn, content) {
 
 // A comparison left open when the chat continues ends with the reply that it continues.
 function settle(id) {
-  for (const compare of document.querySelectorAll(".compare")) compare.settle?.(id);
+  for (const compare of all(".compare")) compare.settle?.(id);
 }
 
 async function speakTo(messageId) {
-  const article = replyTurnOnItsWay();
+  const article = make("article", { class: "reply", "aria-label": "Reply" }, make("div", { class: "words" }));
   find("#thread").append(article);
   if (asked().length > 1) return ofEach(article, messageId, asked(), chat);
   const turn = await attempt(
@@ -280,14 +275,6 @@ function ended(turn) {
   find("#export").hidden = false;
 }
 
-function replyTurnOnItsWay() {
-  const article = document.createElement("article");
-  article.className = "reply";
-  article.setAttribute("aria-label", "Reply");
-  article.append(Object.assign(document.createElement("div"), { className: "words" }));
-  return article;
-}
-
 // Stream a reply into an element; return the turn as the server stored it, or null if it is empty. `more` is what the
 // request says beside the settings.
 async function speak(messageId, words, more) {
@@ -300,7 +287,7 @@ async function speak(messageId, words, more) {
     for await (const [name, data] of events(response)) {
       if (name === "start") started(speaking, data);
       else if (name === "piece") append(words, data.text);
-      else if (name === "thought") append(find(".thought", words) ?? addThought(words), data.text);
+      else if (name === "thought") append(find(".thought", words) ?? words.appendChild(copyOf("thought")), data.text);
       else if (name === "error") throw new Refused(data.error.message, 500);
       else if (name === "done") {
         const { name, fingerprint } = state.model;
@@ -330,13 +317,6 @@ function append(words, text) {
   if (follow) toEnd();
 }
 
-// The reasoning before a reply is folded, as in the server's HTML.
-function addThought(words) {
-  const thought = copyOf("thought");
-  words.append(thought);
-  return thought;
-}
-
 // Stop the running replies, and wait until they have ended.
 async function halt() {
   const running = [...state.speaking];
@@ -349,7 +329,7 @@ function busy(yes) {
   find("#stop").hidden = !yes;
   find("#send").hidden = yes;
   find("#thread").setAttribute("aria-busy", yes);
-  for (const again of document.querySelectorAll(".again")) again.disabled = yes;
+  for (const again of all(".again")) again.disabled = yes;
   if (yes) tell("Generating a reply.");
 }
 
@@ -406,10 +386,10 @@ async function start() {
 }
 
 async function learnModel() {
-  state.model = await call("GET", "/api/model");
+  state.model = await get("/api/model");
   useModel(state.model);
   const { name, fingerprint, ratings } = state.model;
-  for (const place of document.querySelectorAll(".name")) place.textContent = name;
+  for (const place of all(".name")) place.textContent = name;
   find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
   if (open) document.title = `sayso: ${name}`;
   showCount(ratings);
@@ -425,7 +405,7 @@ function showModelProblem() {
 async function news(topics) {
   const about = (...names) => concerns(topics, names);
   if (about("aliases", "answering", "ratings")) await learnModel().catch(() => {});
-  const short = find("#list").children.length <= LISTED; // a longer list would lose its place
+  const short = find("#list").children.length < 2; // a longer list would lose its place
   if (open && short && about("messages") && !state.speaking.size) await showList().catch(() => {});
 }
 

@@ -1,15 +1,15 @@
 // Group the notes of a sample into categories, by keys or as the server suggests.
 
-import { button, changes, keys, option, post, quiet, remove, trying } from "./diagnose.js";
-import { find, make, redraw, tell } from "./dom.js";
-import { addressOf, keepQuery } from "./place.js";
+import { changes, keys, post, remove, trying } from "./diagnose.js";
+import { all, bar, button, find, make, nothing, quiet, redraw, select, small, tell } from "./dom.js";
+import { keepQuery, link } from "./place.js";
 
 export async function show(view, { number, get, signal, query, told }) {
-  const loose = make("div", { class: "loose" }), groups = make("div", { class: "loose groups" });
+  const loose = make("div", { class: "stack" }), groups = make("div", { class: "stack groups" });
   const opened = new Set([Number(query.get("category"))]);
   let notes = [], categories = [], chosen = Number(query.get("note")), undo = null, shown = "";
 
-  const cards = () => [...loose.querySelectorAll(".noted")];
+  const cards = () => all(".noted", loose);
   const idOf = (card) => Number(card.dataset.id);
   const here = () => cards().find((one) => idOf(one) === chosen) ?? cards()[0];
   const ticked = () => cards().filter((one) => find("input", one).checked).map(idOf);
@@ -31,7 +31,7 @@ export async function show(view, { number, get, signal, query, told }) {
     told(found.sample);
     const free = notes.filter((note) => !note.category_id);
     loose.replaceChildren(make("h3", {}, `Notes without a category (${free.length})`), ...free.map((note) => cardOf(note, was.includes(note.id))));
-    if (!notes.length) loose.append(make("p", { class: "nothing" }, "Nothing is noted yet. ", make("a", { href: addressOf("diagnose", [number]) }, "Read the conversations"), " and write down what is wrong."));
+    if (!notes.length) loose.append(nothing("Nothing is noted yet. ", link("Read the conversations", "diagnose", [number]), " and write down what is wrong."));
     redraw(groups, make("h3", {}, "Categories"), ...categories.map(groupOf), adding());
     choose(here());
     if (focused) here()?.focus();
@@ -48,13 +48,13 @@ export async function show(view, { number, get, signal, query, told }) {
     tell(`Put into ${nameOf(category)}.`);
     await trying(loose, draw);
   };
-  const source = ({ position }) => make("a", { href: addressOf("diagnose", [number, "read", position]) }, `Conversation ${position}`);
+  const source = ({ position }) => link(`Conversation ${position}`, "diagnose", [number, "read", position]);
   const cardOf = (note, checked) => {
     const own = () => (ticked().includes(note.id) ? ticked() : [note.id]);
-    const other = make("select", { "aria-label": "Category", onchange: () => put(own(), Number(other.value)) }, ...[["", "Put into…"], ...categories.map(({ id, name }) => [id, name])].map(option));
+    const other = select("Category", "", [["", "Put into…"], ...categories.map(({ id, name }) => [id, name])], (value) => put(own(), Number(value)));
     return make("section", { class: "card noted", role: "group", tabIndex: 0, "data-id": note.id, "aria-label": note.text, onfocusin: ({ currentTarget }) => choose(currentTarget) },
       make("label", {}, make("input", { type: "checkbox", checked }), ` ${note.text}`), quiet(source(note), `: ${note.reply}`),
-      make("div", { class: "bar" }, ...note.near.map(({ category_id: id, cosine }) => button(`${nameOf(id)} ${cosine.toFixed(2)}`, () => put(own(), id), { class: "plain near", title: "Near by its words: put it there" })), other));
+      bar(...note.near.map(({ category_id: id, cosine }) => button(`${nameOf(id)} ${cosine.toFixed(2)}`, () => put(own(), id), { class: "plain near", title: "Near by its words: put it there" })), other));
   };
   const groupOf = ({ id, name, definition }, i) => {
     const own = notes.filter((note) => note.category_id === id);
@@ -62,15 +62,15 @@ export async function show(view, { number, get, signal, query, told }) {
       opened[target.open ? "add" : "delete"](id);
       keepQuery({ category: [...opened].at(-1) || "" });
     };
-    return make("details", { class: "card", "data-id": id, open: opened.has(id), ontoggle: toggle }, make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, make("span", { class: "quiet" }, own.length)),
-      ...own.map((note) => make("div", { class: "bar" }, make("p", {}, note.text), source(note), button("Take out", () => put([note.id], null), {}))), naming(name, definition, "Rename", (body) => post(`/categories/${id}`, body)),
-      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`).then(() => draw())), {}));
+    return make("details", { class: "card", "data-id": id, open: opened.has(id), ontoggle: toggle }, make("summary", {}, i < 9 && make("kbd", {}, i + 1), ` ${name} `, small(own.length)),
+      ...own.map((note) => bar(make("p", {}, note.text), source(note), button("Take out", () => put([note.id], null), { class: "" }))), naming(name, definition, "Rename", (body) => post(`/categories/${id}`, body)),
+      button("Remove this category", () => trying(groups, () => remove(`/categories/${id}`).then(() => draw())), { class: "" }));
   };
   const naming = (name, definition, text, keep) => {
     const field = (title, value, more) => make("label", {}, title, make("input", { value, ...more }));
     const form = make("form", { class: "bar", onsubmit: (event) => {
       event.preventDefault();
-      const [one, two] = form.querySelectorAll("input");
+      const [one, two] = all("input", form);
       trying(form, () => keep({ name: one.value, definition: two.value }).then(() => draw()));
     } }, field("Name", name, { required: true, maxLength: 100 }), field("Definition", definition, { maxLength: 1000 }), make("button", { class: "plain" }, text));
     return form;

@@ -2,14 +2,14 @@
 
 import { percent } from "./axis.js";
 import { bars } from "./bars.js";
-import { button, changes, makeCases, quiet, trying } from "./diagnose.js";
-import { make, redraw } from "./dom.js";
-import { addressOf } from "./place.js";
+import { changes, makeCases, trying } from "./diagnose.js";
+import { bar, button, make, quiet, redraw } from "./dom.js";
+import { link } from "./place.js";
 import { save } from "./server.js";
 
 export async function show(view, { number, get, signal, detectors, told }) {
-  const list = make("div", { class: "loose rates" });
-  const card = (title, about, rates, ...acts) => make("section", { class: "card", "data-id": title }, make("h3", {}, title), about && quiet(about), tableOf(title, rates), make("div", { class: "bar" }, ...acts));
+  const list = make("div", { class: "stack rates" });
+  const card = (title, about, rates, ...acts) => make("section", { class: "card", "data-id": title }, make("h3", {}, title), about && quiet(about), tableOf(title, rates), bar(...acts));
   let shown = "";
   const draw = async () => {
     const found = await get("/rates"), { sample, any, loose, categories } = found;
@@ -29,7 +29,7 @@ export async function show(view, { number, get, signal, detectors, told }) {
       const own = (await get("/notes")).notes.filter((note) => note.category_id === id);
       if (own.length) await makeCases(target.parentElement, own, [name, ...detectors]);
     });
-    return [make("a", { href: addressOf("diagnose", [number, "group"], { category: id }) }, "Notes"), button("Make evaluation cases", cases), button("Detector in Python", draft("python")), button("Question to a judge", draft("judge"))];
+    return [link("Notes", "diagnose", [number, "group"], { category: id }), button("Make evaluation cases", cases), button("Detector in Python", draft("python")), button("Question to a judge", draft("judge"))];
   };
   await draw();
   view.append(list);

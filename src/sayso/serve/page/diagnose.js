@@ -3,30 +3,26 @@
 // Addresses: #/diagnose, the samples; #/diagnose/3/read/12, the 12th conversation of sample 3; #/diagnose/3/group and
 // #/diagnose/3/rates, what was noted in it.
 
-import { find, make, question, redraw, tell } from "./dom.js";
-import { addressOf } from "./place.js";
-import { Refused, call, concerns, follow } from "./server.js";
+import { bar, button, choice, elsewhere, make, nothing, problem, question, quiet, redraw, select, tell } from "./dom.js";
+import { addressOf, link, tabs, visit } from "./place.js";
+import { Refused, call, changes as changed, get } from "./server.js";
 
 const PARTS = { read: "Read", group: "Group", rates: "Rates" };
 const API = "/api/diagnose";
 
 export const post = (path, body) => call("POST", API + path, body);
 export const remove = (path) => call("DELETE", API + path).then(() => true);
-export const button = (text, onclick, more = { class: "plain" }) => make("button", { type: "button", onclick, ...more }, text);
-export const quiet = (...inside) => make("p", { class: "quiet" }, ...inside);
-export const option = ([value, text = value]) => make("option", { value }, text);
 
 export async function open(view, { parts: [number, part = "read", place], query }, signal) {
   if (!number) return samples(view, signal);
   if (!PARTS[part]) throw new Refused(`There is no part “${part}” of a sample.`, 404);
   const path = `/samples/${encodeURIComponent(number)}`;
-  const get = (more = "") => call("GET", API + path + more, undefined, signal);
-  const [{ show }, given] = await Promise.all([import(`./diagnose-${part}.js`), get()]);
+  const read = (more = "") => get(API + path + more, signal);
+  const [{ show }, given] = await Promise.all([import(`./diagnose-${part}.js`), read()]);
   const progress = quiet();
-  const links = Object.entries(PARTS).map(([name, title]) => make("a", { href: addressOf("diagnose", [number, name]), "aria-current": name === part && "page" }, title));
-  view.replaceChildren(make("div", { class: "bar" }, make("h2", {}, titleOf(given.sample)), progress),
-    make("nav", { class: "tabs", "aria-label": "This sample" }, ...links, make("a", { href: addressOf("diagnose") }, "All samples")));
-  const sample = { ...given, number, path, signal, get, place, query, told: (now) => progressOf(progress, now) };
+  view.replaceChildren(bar(make("h2", {}, titleOf(given.sample)), progress),
+    tabs("This sample", PARTS, part, (name) => addressOf("diagnose", [number, name]), link("All samples", "diagnose")));
+  const sample = { ...given, number, path, signal, get: read, place, query, told: (now) => progressOf(progress, now) };
   sample.told(given.sample);
   await show(view, sample);
 }
@@ -38,14 +34,14 @@ async function samples(view, signal) {
   const form = make("details", { class: "card" }), list = make("div", { class: "grid" });
   let shown = "";
   const draw = async () => {
-    const found = await call("GET", `${API}/samples`, undefined, signal), told = JSON.stringify(found);
+    const found = await get(`${API}/samples`, signal), told = JSON.stringify(found);
     if (told === shown) return;
     shown = told;
     if (!form.firstChild) form.append(make("summary", {}, "Draw a sample"), drawing(found));
     form.open ||= !found.samples.length;
     form.hidden = !found.models.length;
     redraw(list, ...found.samples.map((one) => entry(one, draw)), found.models.length ? "" :
-      make("p", { class: "nothing" }, "There are no conversations yet. Talk on the chat screen, or record those of the API with “sayso serve --record all”."));
+      nothing("There are no conversations yet. Talk on the chat screen, or record those of the API with “sayso serve --record all”."));
   };
   await draw();
   view.replaceChildren(quiet("Read a sample of conversations, note what is wrong in your own words, group the notes, and see how frequent each problem is."), form, list);
@@ -60,28 +56,29 @@ function entry(sample, draw) {
     if (target.textContent === "Delete") target.textContent = "Delete for everybody?";
     else trying(target.parentElement, () => remove(`/samples/${id}`).then(draw));
   };
-  return make("section", { class: "card", "data-id": id }, make("h2", {}, make("a", { href: addressOf("diagnose", [id]) }, titleOf(sample))), progress,
-    quiet(`${size} of ${matched} conversations (${which}), seed ${seed}${annotator ? `, drawn by ${annotator}` : ""}`), make("div", { class: "row" }, button("Delete", sure)));
+  return make("section", { class: "card", "data-id": id }, make("h2", {}, link(titleOf(sample), "diagnose", [id])), progress,
+    quiet(`${size} of ${matched} conversations (${which}), seed ${seed}`, annotator && `, drawn by ${annotator}`), make("div", { class: "row" }, button("Delete", sure)));
 }
 
 // The form that draws a sample.
 function drawing({ models, detectors }) {
-  const field = (text, name, tag, more, ...options) => make("label", {}, text, make(tag, { name, ...more }, ...options.map(option)));
+  const field = (text, name, more) => make("label", {}, text, make("input", { name, ...more }));
+  const among = (text, name, options) => choice(text, "", options, null, { name });
   const draw = async () => {
     const { which, ...given } = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
     for (const name of ["size", "seed"]) if (given[name]) given[name] = Number(given[name]);
     const made = await post("/samples", { ...given, ...(which && JSON.parse(which)) });
-    location.hash = addressOf("diagnose", [made.id]);
+    visit("diagnose", [made.id]);
   };
   const submit = (event) => {
     event.preventDefault();
     trying(form, draw);
   };
   const kinds = [["", "All"], ['{"only":"flagged"}', "Flagged"], ['{"only":"disliked"}', "Thumbs down"], ...detectors.map((name) => [JSON.stringify({ detector: name }), `Flagged by ${name}`])];
-  const form = make("form", { class: "bar", onsubmit: submit }, field("Conversations", "size", "input", { type: "number", min: 1, max: 1000, value: 100, required: true }),
-    field("Which", "which", "select", {}, ...kinds), field("Model", "model", "select", {}, ["", "Any"], ...models.map((name) => [name])),
-    field("Since", "since", "input", { type: "date" }), field("Until", "until", "input", { type: "date" }),
-    field("Seed", "seed", "input", { type: "number", min: 0, max: 2147483647, placeholder: "random" }), field("Name", "name", "input", { maxLength: 100, placeholder: "optional" }), make("button", { class: "main" }, "Draw"));
+  const form = make("form", { class: "bar", onsubmit: submit }, field("Conversations", "size", { type: "number", min: 1, max: 1000, value: 100, required: true }),
+    among("Which", "which", kinds), among("Model", "model", [["", "Any"], ...models.map((name) => [name])]),
+    field("Since", "since", { type: "date" }), field("Until", "until", { type: "date" }),
+    field("Seed", "seed", { type: "number", min: 0, max: 2147483647, placeholder: "random" }), field("Name", "name", { maxLength: 100, placeholder: "optional" }), make("button", { class: "main" }, "Draw"));
   return form;
 }
 
@@ -93,19 +90,19 @@ export async function trying(place, act) {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Refused)) throw error;
-    place.after(make("div", { class: "problem", role: "alert" }, make("p", {}, error.message), button("Try again", () => trying(place, act))));
+    place.after(problem(error, () => trying(place, act)));
   }
 }
 
 // Draw again whenever one of some tables changes.
-export const changes = (names, draw, place, signal) => follow((topics) => concerns(topics, names) && trying(place, draw), signal);
+export const changes = (names, draw, place, signal) => changed(names, () => trying(place, draw), signal);
 
 // Let keys act outside of fields and dialogs, unless somebody turns them off, and list them.
 export function keys(signal, acts, help) {
   const on = make("input", { type: "checkbox", checked: localStorage.getItem("sayso-keys") !== "off", onchange: () => localStorage.setItem("sayso-keys", on.checked ? "on" : "off") });
   document.addEventListener("keydown", (event) => {
     const { key, target } = event, act = acts[key] ?? (/^[1-9]$/.test(key) && acts.digit);
-    const busy = event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]") || target.matches("input:not([type=checkbox]), textarea, select") || (key === "Enter" && target.matches("a, button, summary"));
+    const busy = elsewhere(event) || (key === "Enter" && target.matches("a, button, summary"));
     if (!act || busy || !on.checked) return;
     event.preventDefault();
     act(key);
@@ -115,9 +112,9 @@ export function keys(signal, acts, help) {
 
 // Ask how new replies are checked, and make the replies of notes evaluation cases.
 export async function makeCases(place, notes, names) {
-  const check = make("select", { "aria-label": "What makes its reply bad" }, ...[["same", "says the same"], ["forbid", "contains this text:"], ...names.map((name) => [name, `is found by the detector ${name}`])].map(option));
+  const ways = [["same", "says the same"], ["forbid", "contains this text:"], ...names.map((name) => [name, `is found by the detector ${name}`])];
+  const check = select("What makes its reply bad", "same", ways, () => Object.assign(text, { hidden: check.value !== "forbid", required: check.value === "forbid" }));
   const text = make("textarea", { rows: 2, maxLength: 2000, hidden: true, "aria-label": "Text" });
-  check.onchange = () => Object.assign(text, { hidden: check.value !== "forbid", required: check.value === "forbid" });
   const title = notes.length > 1 ? `Make ${notes.length} evaluation cases` : "Make an evaluation case";
   const dialog = make("dialog", { class: "cases", "aria-label": title }, make("form", { method: "dialog" }, make("h2", {}, title), quiet("Before it is promoted, every candidate is asked the same again. It fails if its reply"), check, text,
     make("div", { class: "row" }, make("button", { class: "plain", formNoValidate: true }, "Cancel"), make("button", { value: "make", class: "main" }, "Make"))));

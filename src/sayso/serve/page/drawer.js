@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 
-export const drawerOpen = () => document.body.classList.contains("drawer");
+const drawerOpen = () => document.body.classList.contains("drawer");
 
 export function drawer(open) {
   const was = drawerOpen();
@@ -13,8 +13,8 @@ export function drawer(open) {
   else if (was) find("#menu").focus();
 }
 
-find("#menu").addEventListener("click", () => drawer(true));
-find("#curtain").addEventListener("click", () => drawer(false));
+find("#menu").onclick = () => drawer(true);
+find("#curtain").onclick = () => drawer(false);
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || find("dialog[open]") || !drawerOpen()) return;
   event.stopImmediatePropagation();

@@ -1,16 +1,9 @@
 // The lineage of models as a picture: each model to the right of the one that it was made from.
 
+import { draw } from "./dom.js";
 import { addressOf } from "./place.js";
 
-const NS = "http://www.w3.org/2000/svg";
 const WIDE = 150, HIGH = 46, GAP_X = 56, GAP_Y = 18, LETTERS = 20;
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 const clip = (text, most = LETTERS) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
@@ -47,7 +40,7 @@ export function lineage(models, named) {
     const box = draw("g", { class: aliases.length ? "node named" : node.known ? "node" : "node gone", transform: `translate(${x(node.name)} ${y(node.name)})` },
       draw("rect", { width: WIDE, height: HIGH, rx: 9 }), draw("text", { class: "title", x: 12, y: under ? 20 : 28 }, clip(node.name, 15)), draw("text", { x: 12, y: 36 }, clip(under)), draw("title", {}, `${node.name} ${under}`));
     if (!node.known) return box;
-    return draw("a", { href: addressOf("models", [node.name]), "aria-label": `${node.name}${node.parent ? `, made from ${node.parent}` : ""}${under ? `, ${under}` : ""}` }, box);
+    return draw("a", { href: addressOf("models", [node.name]), "aria-label": [node.name, node.parent && `made from ${node.parent}`, under].filter(Boolean).join(", ") }, box);
   });
   const width = 4 + Math.max(...[...placed.values()].map(({ depth }) => depth)) * (WIDE + GAP_X) + WIDE, height = Math.max(1, row) * (HIGH + GAP_Y) - GAP_Y + 4;
   const picture = draw("svg", { class: "lineage", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Lineage" }, ...edges, ...boxes);

@@ -4,9 +4,9 @@
 // `NAME.js` with `open(view, place, signal)`, which fills `view`; `signal` is aborted when the screen is left.
 
 import { begin, closeChat, openChat } from "./chat.js";
-import { find, icon, make } from "./dom.js";
+import { all, find, icon, make, problem } from "./dom.js";
 import { drawer } from "./drawer.js";
-import { addressOf, here } from "./place.js";
+import { addressOf, here, link } from "./place.js";
 import { Refused } from "./server.js";
 
 // The screens in the order of the list: name in the address, title, icon.
@@ -40,7 +40,7 @@ async function route() {
   const view = make("div", { class: `screen ${place.screen}` });
   find("#view").replaceChildren(view);
   find("#view").scrollTop = 0;
-  if (!entry) return view.append(make("p", {}, `There is no screen “${place.screen}”. `, make("a", { href: addressOf("chat") }, "Go to the chat.")));
+  if (!entry) return view.append(make("p", {}, `There is no screen “${place.screen}”. `, link("Go to the chat.", "chat")));
   await fill(view, place, shown.controller.signal);
 }
 
@@ -51,7 +51,7 @@ async function fill(view, place, signal) {
     if (!signal.aborted) await screen.open(view, place, signal);
   } catch (error) {
     if (signal.aborted) return;
-    view.replaceChildren(make("div", { class: "problem", role: "alert" }, make("p", {}, error.message), make("button", { type: "button", onclick: route }, "Try again")));
+    view.replaceChildren(problem(error, route));
     if (!(error instanceof Refused)) throw error;
   } finally {
     view.removeAttribute("aria-busy");
@@ -74,7 +74,7 @@ function styled(name) {
 }
 
 function mark(name) {
-  for (const link of document.querySelectorAll("#screens a")) {
+  for (const link of all("#screens a")) {
     if (link.dataset.screen === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -35,7 +35,7 @@ export function setup(view, known, signal) {
     }
     const items = way.value === "pairs" ? pairsOf(parts, [...files.files].map((file) => file.name.replace(/\.\w+$/, ""))) : prompts;
     for (let at = 0; at < items.length; at += AT_ONCE) added += (await post(way.value, { name: name.value, [way.value]: items.slice(at, at + AT_ONCE) })).added;
-    return `${added} added${added < items.length ? `; ${items.length - added} were there already, or are equal` : ""}.`;
+    return `${added} added` + (added < items.length ? `; ${items.length - added} were there already, or are equal.` : ".");
   });
   view.append(rules, list);
 }

@@ -1,8 +1,7 @@
 // One item after the other: a pair of replies to compare, a prompt to answer, a written reply to check.
 
-import { copyOf, find, make, question, tell } from "./dom.js";
-import { safe } from "./rate.js";
-import { call, concerns, follow } from "./server.js";
+import { all, button, copyOf, elsewhere, find, make, problem, question, quiet, safe, small, tell } from "./dom.js";
+import { call, changes } from "./server.js";
 
 const KEYS = "sayso-rate-keys";
 const ACTS = { left: ["Left is better", "1"], tie: ["Tie", "t"], right: ["Right is better", "2"], accept: ["Accept", "a"], reject: ["Reject", "r"], skip: ["Skip", "s"], undo: ["Undo", "u"] };
@@ -11,12 +10,12 @@ const keys = () => ({ ...Object.fromEntries(Object.entries(ACTS).map(([name, [, 
 
 // Return the place where items are shown, and show the first one.
 export function work({ part, who, list, known, signal, top }) {
-  const stage = make("div", { class: "stage" });
+  const stage = make("div", { class: "stack" });
   const last = make("p", { class: "quiet last" });
-  const element = make("section", { class: "work", "aria-label": "Review" }, top, last, stage);
+  const element = make("section", { class: "stack", "aria-label": "Review" }, top, last, stage);
   const post = (path, body) => call("POST", `/api/rate/${path}`, { annotator: who, ...body }, signal);
   const comment = () => find("[name=comment]", stage).value.trim() || null;
-  const marked = (name) => [...stage.querySelectorAll(`[name=${name}]:checked`)].map((box) => box.value);
+  const marked = (name) => all(`[name=${name}]:checked`, stage).map((box) => box.value);
   let task = null;
   let busy = false;
 
@@ -28,7 +27,7 @@ export function work({ part, who, list, known, signal, top }) {
     try {
       await act();
     } catch (error) {
-      if (!signal.aborted) stage.after(make("div", { class: "problem", role: "alert" }, make("p", {}, error.message), make("button", { type: "button", onclick: () => attempt(act) }, "Try again")));
+      if (!signal.aborted) stage.after(problem(error, () => attempt(act)));
     } finally {
       busy = false;
     }
@@ -62,7 +61,7 @@ export function work({ part, who, list, known, signal, top }) {
   async function choose(better) {
     const { models } = await post("compare", { review: task.review, better, reasons: marked("reason"), left_tags: marked("left"), right_tags: marked("right"), comment: comment() });
     const by = models.left === models.right ? `Both were by ${models.left}.` : `Left was ${models.left}, right was ${models.right}.`;
-    await next(`You chose ${better === "tie" ? "a tie" : `the ${better} reply`}. ${by}`);
+    await next(`You chose ${better === "tie" ? "a tie" : "the " + better + " reply"}. ${by}`);
   }
 
   async function verdict(given, text = null) {
@@ -94,19 +93,19 @@ export function work({ part, who, list, known, signal, top }) {
 
   function actions() {
     const bound = keys();
-    const button = (name) => make("button", { type: "button", class: ["left", "right", "accept"].includes(name) ? "main" : "plain", "aria-label": ACTS[name][0], onclick: () => act(name) }, ACTS[name][0].split(" ")[0], make("kbd", {}, bound[name]));
-    return make("div", { class: "acts", role: "group", "aria-label": "Verdict" }, OF[part].filter((name) => task || name === "undo").map(button),
-      make("button", { type: "button", class: "keys", onclick: async () => (await changeKeys()) && find(".acts", stage).replaceWith(actions()) }, "Keys"));
+    const verdict = (name) => button([ACTS[name][0].split(" ")[0], make("kbd", {}, bound[name])], () => act(name), { class: ["left", "right", "accept"].includes(name) ? "main" : "plain", "aria-label": ACTS[name][0] });
+    return make("div", { class: "acts", role: "group", "aria-label": "Verdict" }, OF[part].filter((name) => task || name === "undo").map(verdict),
+      button("Keys", async () => (await changeKeys()) && find(".acts", stage).replaceWith(actions()), { class: "keys" }));
   }
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || find("dialog[open]") || event.target.matches("textarea, select, input:not([type=checkbox])")) return;
+    if (elsewhere(event) || event.repeat) return;
     const name = OF[part].find((one) => keys()[one] === event.key);
     if (!name) return;
     event.preventDefault();
     act(name);
   }, { signal });
-  follow((topics) => !task && !busy && concerns(topics, ["queue", "reviews", "candidates", "signals"]) && look().catch(() => {}), signal); // the next change tries again
+  changes(["queue", "reviews", "candidates", "signals"], () => !task && !busy && look(), signal);
   attempt(next);
   return element;
 }
@@ -119,15 +118,15 @@ const chips = (legend, name, words) => words.length > 0 && make("fieldset", { cl
 
 function asked({ prompt }) {
   const names = { system: "System", user: "Prompt", assistant: "Earlier reply" };
-  return make("div", { class: "asked", tabIndex: 0, role: "group", "aria-label": "Prompt" }, prompt.map(({ role, text, html }) =>
+  return make("div", { class: "asked stack", tabIndex: 0, role: "group", "aria-label": "Prompt" }, prompt.map(({ role, text, html }) =>
     make("div", {}, make("h3", {}, names[role]), html === undefined ? make("div", { class: "said" }, text) : safe(html))));
 }
 
 function comparison(task, { reasons, tags }) {
   const side = (name, { html, cut }) => make("article", { class: "side", "aria-label": name }, make("h3", {}, name), safe(html),
-    cut && make("p", { class: "quiet" }, "Cut off at the maximum length."), chips("Mark this reply", name.toLowerCase(), tags));
-  return make("form", { class: "item", onsubmit: (event) => event.preventDefault() }, title("Which reply is better?"), asked(task),
-    make("div", { class: "two" }, side("Left", task.replies[0]), side("Right", task.replies[1])), chips("Why? (optional)", "reason", reasons), note());
+    cut && quiet("Cut off at the maximum length."), chips("Mark this reply", name.toLowerCase(), tags));
+  return make("form", { class: "item stack", onsubmit: (event) => event.preventDefault() }, title("Which reply is better?"), asked(task),
+    make("div", { class: "sides" }, side("Left", task.replies[0]), side("Right", task.replies[1])), chips("Why? (optional)", "reason", reasons), note());
 }
 
 // A form with a text, which is kept in the browser until it is saved.
@@ -140,7 +139,7 @@ function writing(task, heading, text, save, button, ...more) {
     event.preventDefault();
     save(box.value);
   };
-  const form = make("form", { class: "item", onsubmit: submit }, title(heading), asked(task), box, ...more, make("div", { class: "row" }, make("span", { class: "quiet" }, "Ctrl Enter saves"), button));
+  const form = make("form", { class: "item stack", onsubmit: submit }, title(heading), asked(task), box, ...more, make("div", { class: "row" }, small("Ctrl Enter saves"), button));
   return form;
 }
 
@@ -151,7 +150,7 @@ async function changeKeys() {
   find(".row", form).before(...Object.entries(ACTS).map(([name, [text]]) =>
     make("label", {}, text, make("input", { name, value: bound[name], maxLength: 1, required: true, pattern: "\\S", autocomplete: "off", onfocus: (event) => event.target.select() }))));
   form.addEventListener("input", () => {
-    const boxes = [...form.querySelectorAll("input")];
+    const boxes = all("input", form);
     for (const box of boxes) box.setCustomValidity(boxes.some((other) => other !== box && other.value === box.value) ? "Another action has this key." : "");
   });
   const { returnValue } = await question(dialog);

@@ -2,9 +2,9 @@
 
 import { number } from "./axis.js";
 import { chart } from "./chart.js";
-import { arrange, make } from "./dom.js";
+import { all, arrange, bar, choice, make, quiet } from "./dom.js";
 import { keepQuery } from "./place.js";
-import { call } from "./server.js";
+import { get } from "./server.js";
 import { duration } from "./run_jobs.js";
 
 const TITLES = { loss: "Loss", lr: "Learning rate, share of its peak", val_bpb: "Held-out text, bits per byte", held_out_loss: "Held-out loss", induction: "Strongest induction head, attention", previous_token: "Strongest head for the previous token, attention", tokens_per_second: "Tokens per second", gradient_norm: "Gradient norm", memory_mb: "Peak memory so far, MB", mfu: "Share of the machine's peak", update_ratio: "Update relative to the weights" };
@@ -14,26 +14,21 @@ const titleOf = (name) => TITLES[name] ?? (name[0].toUpperCase() + name.slice(1)
 
 // Return {bar, values()}: the controls, whose state is in the address.
 export function controls(query, changed) {
-  const select = (label, name, choices) => {
-    const input = make("select", { name, onchange: ({ target }) => act({ [name]: target.value }) }, choices.map(([value, text = value]) => make("option", { value }, text)));
-    if (choices.some(([value]) => value === query.get(name))) input.value = query.get(name);
-    return [make("label", {}, label, input), input];
-  };
-  const act = (values) => {
-    keepQuery(values);
+  const select = (label, name, options) => choice(label, query.get(name), options, (value) => {
+    keepQuery({ [name]: value });
     changed();
-  };
-  const [acrossLabel, across] = select("Across", "x", [["step"], ["tokens"], ["seconds", "time"]]);
-  const [smoothLabel, smooth] = select("Smoothing", "smooth", [["0.02", "some"], ["0", "none"], ["0.005", "little"], ["0.1", "much"]]);
-  const [scaleLabel, scale] = select("Scale", "scale", [["linear"], ["log", "logarithmic"]]);
-  return { bar: make("div", { class: "bar" }, acrossLabel, smoothLabel, scaleLabel), values: () => ({ across: across.value, smooth: smooth.value, log: scale.value === "log" }) };
+  }, { name });
+  const controls = bar(select("Across", "x", [["step"], ["tokens"], ["seconds", "time"]]),
+    select("Smoothing", "smooth", [["0.02", "some"], ["0", "none"], ["0.005", "little"], ["0.1", "much"]]), select("Scale", "scale", [["linear"], ["log", "logarithmic"]]));
+  const [across, smooth, scale] = all("select", controls);
+  return { bar: controls, values: () => ({ across: across.value, smooth: smooth.value, log: scale.value === "log" }) };
 }
 
 // Draw the figures of some runs into `view`, those that are there already in their place.
 export async function charts(view, names, { across, smooth, log }, signal) {
   const asked = (view.asked = Symbol("request"));
   const query = new URLSearchParams([...names.map((name) => ["run", name]), ["across", across], ["smooth", smooth]]);
-  const found = names.length ? await call("GET", `/api/curves?${query}`, undefined, signal) : {};
+  const found = names.length ? await get(`/api/curves?${query}`, signal) : {};
   if (signal.aborted || asked !== view.asked) return;
   const groups = new Map();
   for (const [run, curves] of Object.entries(found)) {
@@ -48,7 +43,7 @@ export async function charts(view, names, { across, smooth, log }, signal) {
   const order = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
   const figures = [...groups.keys()].sort((a, b) => order(a) - order(b));
   const x = { name: across === "seconds" ? "time" : across, ...(across === "seconds" ? { text: duration } : {}) };
-  const old = new Map([...view.querySelectorAll(".chart")].map((one) => [one.dataset.figure, one]));
+  const old = new Map(all(".chart", view).map((one) => [one.dataset.figure, one]));
   const card = (figure) => {
     const series = figure === "learning_rate" ? [...groups.get(figure)] : names.map((name) => [name, groups.get(figure).get(name) ?? []]);
     const values = { x, y: { name: titleOf(figure), log }, series: series.map(([name, points]) => ({ name, points })) };
@@ -64,7 +59,7 @@ export async function charts(view, names, { across, smooth, log }, signal) {
   const main = figures.filter((name) => FIRST.includes(name)), rest = figures.filter((name) => !FIRST.includes(name));
   let [grid, more] = view.children;
   if (!grid) {
-    grid = make("div", { class: "curves main-curves" });
+    grid = make("div", { class: "curves" });
     more = make("details", { class: "more behind" }, make("summary"), make("div", { class: "curves" }));
     view.append(grid, more);
   }
@@ -73,5 +68,5 @@ export async function charts(view, names, { across, smooth, log }, signal) {
   more.ontoggle = () => more.open && charts(view, names, { across, smooth, log }, signal);
   more.hidden = !rest.length;
   const none = names.length ? "The chosen runs have no curves yet." : "Choose runs to see their curves.";
-  arrange(grid, figures.length ? main.map(card) : [make("p", { class: "quiet" }, none)]);
+  arrange(grid, figures.length ? main.map(card) : [quiet(none)]);
 }

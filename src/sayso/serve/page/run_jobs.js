@@ -1,9 +1,9 @@
 // Jobs: acts that run in the background, with their output; and what runs and jobs share: states, durations, buttons.
 
-import { moment } from "./axis.js";
-import { make, redraw } from "./dom.js";
-import { addressOf } from "./place.js";
-import { call } from "./server.js";
+import { count, moment } from "./axis.js";
+import { bar, make, quiet, redraw } from "./dom.js";
+import { link } from "./place.js";
+import { call, get } from "./server.js";
 
 const SHORT = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 export const when = (time) => SHORT.format(new Date(time));
@@ -26,7 +26,7 @@ export function press(name, act, done = "", kind = "plain") {
       await act();
       told.textContent = done;
     } catch (error) {
-      told.className = "told-bad";
+      told.className = "bad";
       told.textContent = error.message;
       button.disabled = false;
     }
@@ -36,29 +36,29 @@ export function press(name, act, done = "", kind = "plain") {
 
 export function jobRow(job, runs) {
   const run = runs.find((one) => one.name === job.run);
-  const progress = job.state === "running" && run?.step && run.steps ? `step ${run.step.toLocaleString("en")} of ${run.steps.toLocaleString("en")}` : job.output;
-  return make("li", {}, make("a", { href: addressOf("runs", [], { job: job.id }) }, job.words.filter((word) => !word.startsWith("--life=")).join(" ")), " ", stateOf(job.state),
+  const progress = job.state === "running" && run?.step && run.steps ? `step ${count(run.step)} of ${count(run.steps)}` : job.output;
+  return make("li", {}, link(job.words.filter((word) => !word.startsWith("--life=")).join(" "), "runs", [], { job: job.id }), " ", stateOf(job.state),
     make("span", { class: "quiet line" }, progress || moment(job.began)));
 }
 
 // Show one job with its output; return what brings it up to date.
 export async function showJob(view, id, signal) {
-  const output = make("pre", { class: "output", tabindex: 0, role: "log", "aria-label": "Output" }), head = make("div");
-  view.append(make("p", {}, make("a", { href: addressOf("runs") }, "All runs")), make("section", { class: "card" }, head, output));
+  const output = make("pre", { class: "output said", tabindex: 0, role: "log", "aria-label": "Output" }), head = make("div");
+  view.append(make("p", {}, link("All runs", "runs")), make("section", { class: "card" }, head, output));
   let shown = "";
   const look = async () => {
-    const job = await call("GET", `/api/jobs/${encodeURIComponent(id)}`, undefined, signal);
+    const job = await get(`/api/jobs/${encodeURIComponent(id)}`, signal);
     const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
     if (output.textContent !== job.output) output.textContent = job.output;
     output.hidden = !job.output;
     if (atEnd) output.scrollTop = output.scrollHeight;
     if (shown === job.state) return;
     shown = job.state;
-    const when = `Began ${moment(job.began)}${job.by ? ` by ${job.by}` : ""}${job.ended ? `, ended ${moment(job.ended)}` : ""}.`;
+    const when = `Began ${moment(job.began)}` + (job.by ? ` by ${job.by}` : "") + (job.ended ? `, ended ${moment(job.ended)}.` : ".");
     const lost = job.state === "unknown" ? " It ended while no server was running." : "";
-    redraw(head, make("h2", {}, `sayso ${job.act} `, stateOf(job.state)), make("p", { class: "quiet" }, when + lost),
-      make("p", {}, make("code", {}, ["sayso", ...job.words].join(" "))), job.run ? make("p", {}, make("a", { href: addressOf("runs", [job.run]) }, `Curves of ${job.run}`)) : "",
-      job.state === "running" ? make("div", { class: "row start" }, press("Stop", () => call("POST", `/api/admin/jobs/${encodeURIComponent(id)}/stop`, {}), "Asked to stop. An act that trains saves its state first.")) : "");
+    redraw(head, make("h2", {}, `sayso ${job.act} `, stateOf(job.state)), quiet(when + lost),
+      make("p", {}, make("code", {}, ["sayso", ...job.words].join(" "))), job.run ? make("p", {}, link(`Curves of ${job.run}`, "runs", [job.run])) : "",
+      job.state === "running" ? bar(press("Stop", () => call("POST", `/api/admin/jobs/${encodeURIComponent(id)}/stop`, {}), "Asked to stop. An act that trains saves its state first.")) : "");
   };
   await look();
   return look;

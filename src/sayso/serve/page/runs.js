@@ -2,56 +2,36 @@
 //
 // Addresses: #/runs?show=RUN,RUN, #/runs/RUN?with=RUN, #/runs?start=ACT, #/runs?job=ID.
 
-import { moment, number } from "./axis.js";
-import { arrange, make, redraw } from "./dom.js";
-import { addressOf, keepQuery } from "./place.js";
+import { count, moment, number } from "./axis.js";
+import { arrange, bar, card, make, nothing, quiet, redraw } from "./dom.js";
+import { addressOf, keepQuery, link, visit } from "./place.js";
 import { charts, controls } from "./run_charts.js";
 import { showForm } from "./run_form.js";
 import { duration, jobRow, press, showJob, stateOf, when } from "./run_jobs.js";
-import { call, concerns, follow } from "./server.js";
+import { call, changes, get } from "./server.js";
 import { table } from "./table.js";
 
-const MOST = 8, PAUSE = 1500; // runs in a chart; milliseconds between two looks
+const MOST = 8; // runs in a chart
 
 export async function open(view, place, signal) {
   const { parts, query } = place;
   if (query.get("start")) return showForm(view, query.get("start"), Object.fromEntries(query));
   const look = query.get("job") ? await showJob(view, query.get("job"), signal) : parts[0] ? await showRun(view, parts[0], query, signal) : await showRuns(view, query, signal);
-  if (look) follow(throttled((topics) => concerns(topics, ["runs"]) && look(), signal), signal);
-}
-
-// Call `act` at most every PAUSE milliseconds, and once more after the last call.
-function throttled(act, signal) {
-  let held = null, busy = false;
-  return async function again(topics) {
-    if (busy) return void (held = new Set([...(held ?? []), ...topics]));
-    busy = true;
-    try {
-      await act(topics);
-    } catch (error) {
-      if (error.name !== "AbortError" && !signal.aborted) console.info(error.message); // the next change tries again
-    }
-    setTimeout(() => {
-      busy = false;
-      const next = held;
-      held = null;
-      if (next && !signal.aborted) again(next);
-    }, PAUSE);
-  };
+  if (look) changes(["runs"], look, signal);
 }
 
 /* All runs */
 
 async function showRuns(view, query, signal) {
   const shown = new Set((query.get("show") ?? "").split(",").filter(Boolean));
-  const jobs = make("ul", { class: "jobs" }), drawn = make("div");
-  const first = await call("GET", "/api/runs", undefined, signal);
-  const jobsCard = make("section", { class: "card", "aria-label": "Jobs" }, make("h2", {}, "Jobs"), jobs);
+  const jobs = make("ul", { class: "jobs stack" }), drawn = make("div");
+  const first = await get("/api/runs", signal);
+  const jobsCard = card("Jobs", jobs);
   const start = make("a", { class: "button", href: addressOf("runs", [], { start: "pretrain" }) }, "Start an act");
   const settings = controls(query, () => drawn.redraw());
   const listed = table("Runs", ["Run", "Show", "State", "Progress", ">Loss", ">Tokens/s", "Changed"], []), rows = listed.querySelector("tbody");
-  const nothing = make("p", { class: "nothing" }, "There are no runs yet. Start an act here, or run ", make("code", {}, "sayso demo"), " to train a small assistant from nothing.");
-  view.append(make("div", { class: "bar spread" }, settings.bar, start), jobsCard, nothing, listed, make("h2", { class: "unseen" }, "Curves"), drawn);
+  const none = nothing("There are no runs yet. Start an act here, or run ", make("code", {}, "sayso demo"), " to train a small assistant from nothing.");
+  view.append(make("div", { class: "bar spread" }, settings.bar, start), jobsCard, none, listed, make("h2", { class: "unseen" }, "Curves"), drawn);
   let known = [];
   const toggle = ({ target }) => {
     if (!target.checked) shown.delete(target.value);
@@ -64,7 +44,7 @@ async function showRuns(view, query, signal) {
   const update = (found) => {
     known = found.runs;
     if (!query.get("show") && !shown.size) known.filter((run) => run.step && run.unit === "step").slice(0, 2).forEach((run) => shown.add(run.name));
-    nothing.hidden = known.length > 0;
+    none.hidden = known.length > 0;
     listed.hidden = settings.bar.hidden = !known.length;
     jobsCard.hidden = !found.jobs.length;
     redraw(jobs, ...found.jobs.slice(0, 6).map((job) => jobRow(job, known)));
@@ -73,7 +53,7 @@ async function showRuns(view, query, signal) {
   update(first);
   await drawn.redraw();
   return async () => {
-    update(await call("GET", "/api/runs", undefined, signal));
+    update(await get("/api/runs", signal));
     await drawn.redraw();
   };
 }
@@ -94,8 +74,8 @@ function keep(body, runs, make) {
 
 function rowOf(run, shown, toggle) {
   const box = run.step === null ? "" : make("input", { type: "checkbox", value: run.name, checked: shown.has(run.name), "aria-label": `Show the curves of ${run.name}`, onchange: toggle });
-  return make("tr", { "data-name": run.name }, make("th", { scope: "row" }, make("a", { href: addressOf("runs", [run.name]) }, run.name)), make("td", {}, box),
-    make("td", {}, stateOf(run.state), run.problem ? make("p", { class: "quiet" }, run.problem) : null),
+  return make("tr", { "data-name": run.name }, make("th", { scope: "row" }, link(run.name, "runs", [run.name])), make("td", {}, box),
+    make("td", {}, stateOf(run.state), run.problem ? quiet(run.problem) : null),
     make("td", {}, progressOf(run)), make("td", { class: "number" }, run.loss === null ? "" : number(run.loss)),
     make("td", { class: "number" }, run.tokens_per_second === null ? "" : number(run.tokens_per_second)),
     make("td", { class: "when quiet" }, run.changed ? when(run.changed) : ""));
@@ -105,7 +85,7 @@ const memoryOf = (run) => (run.memory_mb === null ? "" : run.memory_mb >= 1000 ?
 
 function progressOf(run) {
   if (run.step === null) return "";
-  const text = `${run.unit} ${run.step.toLocaleString("en")}${run.steps ? ` of ${run.steps.toLocaleString("en")}` : ""}`;
+  const text = `${run.unit} ${count(run.step)}` + (run.steps ? ` of ${count(run.steps)}` : "");
   const left = run.state === "running" && run.left !== null ? `, ${duration(run.left)} left` : "";
   const bar = run.steps && run.state !== "finished" ? make("progress", { max: run.steps, value: run.step, "aria-label": `Progress of ${run.name}` }) : null;
   return make("span", { class: "progress" }, make("span", {}, text, make("span", { class: "when" }, left)), bar);
@@ -114,9 +94,9 @@ function progressOf(run) {
 /* One run */
 
 async function showRun(view, name, query, signal) {
-  const drawn = make("div"), head = make("section", { class: "card" }), notes = make("section"), samples = make("section", { class: "samples" }), options = make("details", { class: "behind" });
+  const drawn = make("div"), head = make("section", { class: "card" }), notes = make("section"), samples = make("section", { class: "samples stack" }), options = make("details", { class: "behind" });
   const settings = controls(query, () => draw());
-  const others = await call("GET", "/api/runs", undefined, signal);
+  const others = await get("/api/runs", signal);
   const also = new Set((query.get("with") ?? "").split(",").filter(Boolean));
   const pick = make("select", { onchange: ({ target }) => {
     also[also.has(target.value) ? "delete" : "add"](target.value);
@@ -130,10 +110,10 @@ async function showRun(view, name, query, signal) {
   const draw = () => charts(drawn, [name, ...also].slice(0, MOST), settings.values(), signal);
   fillPick();
   settings.bar.append(make("label", {}, "Compare with", pick));
-  view.append(make("p", {}, make("a", { href: addressOf("runs") }, "All runs")), head, notes, settings.bar, make("h2", { class: "unseen" }, "Curves"), drawn, samples, options);
+  view.append(make("p", {}, link("All runs", "runs")), head, notes, settings.bar, make("h2", { class: "unseen" }, "Curves"), drawn, samples, options);
   let shown = "";
   const look = async () => {
-    const found = await call("GET", `/api/runs/${encodeURIComponent(name)}`, undefined, signal);
+    const found = await get(`/api/runs/${encodeURIComponent(name)}`, signal);
     const told = JSON.stringify([found.summary?.state, found.notes.length, found.samples.at(-1)?.step]);
     head.querySelector(".facts")?.replaceChildren(...facts(found));
     if (told !== shown) {
@@ -152,10 +132,10 @@ async function showRun(view, name, query, signal) {
 
 function headOf(name, found) {
   const { summary } = found, path = `/api/admin/runs/${encodeURIComponent(name)}`;
-  const buttons = make("div", { class: "row start" });
+  const buttons = bar();
   if (summary?.state === "running") buttons.append(press(summary.trains ? "Stop and save" : "Stop", () => call("POST", `${path}/stop`, {}), "Asked to stop. What is done so far is kept."));
   if (summary?.state === "interrupted" && summary.trains) buttons.append(press("Resume", async () => {
-    location.hash = addressOf("runs", [], { job: (await call("POST", `${path}/resume`, {})).id });
+    visit("runs", [], { job: (await call("POST", `${path}/resume`, {})).id });
   }));
   return [make("h2", {}, name, " ", stateOf(summary?.state ?? "unknown")), make("p", { class: "facts" }, facts(found)), buttons];
 }
@@ -170,12 +150,12 @@ function facts({ summary, machine, seconds, act }) {
 function notesOf(notes) {
   if (!notes.length) return [];
   return [make("h2", {}, "Warnings and events"), make("ul", { class: "notes" }, notes.map((note) => make("li", { class: ["warning", "diverged", "broken_checkpoint"].includes(note.kind) ? "bad" : "" },
-    make("b", {}, note.step === null ? "" : `Step ${note.step.toLocaleString("en")}: `), note.text)))];
+    make("b", {}, note.step === null ? "" : `Step ${count(note.step)}: `), note.text)))];
 }
 
 function samplesOf(samples) {
   if (!samples.length) return [];
-  return [make("h2", {}, "Samples"), ...samples.toReversed().map(({ step, rows }, i) => make("details", { open: i === 0 }, make("summary", {}, `Step ${(step ?? 0).toLocaleString("en")}`),
-    rows.map(({ prompt, reply, score }) => make("article", { class: "sample" }, prompt === null ? null : make("p", { class: "quiet" }, prompt), make("p", {}, reply),
-      typeof score === "number" ? make("p", { class: "quiet" }, `score ${number(score)}`) : null))))];
+  return [make("h2", {}, "Samples"), ...samples.toReversed().map(({ step, rows }, i) => make("details", { open: i === 0 }, make("summary", {}, `Step ${count(step ?? 0)}`),
+    rows.map(({ prompt, reply, score }) => make("article", { class: "sample said" }, prompt === null ? null : quiet(prompt), make("p", {}, reply),
+      typeof score === "number" ? quiet(`score ${number(score)}`) : null))))];
 }

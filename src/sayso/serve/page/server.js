@@ -37,6 +37,8 @@ export async function call(method, path, body, signal) {
   return response.status === 204 ? null : response.json();
 }
 
+export const get = (path, signal) => call("GET", path, undefined, signal);
+
 let keyAsked = null;
 function askForKey() {
   keyAsked ??= question(copyOf("key")).then((dialog) => {
@@ -90,6 +92,28 @@ export async function follow(act, signal) {
     }
     if (!signal.aborted && !hidden.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 2000));
   }
+}
+
+const PAUSE = 1500; // milliseconds between two looks
+
+// Call `act` when one of some topics may have changed, at most every PAUSE milliseconds. If it fails, the next change tries again.
+export function changes(names, act, signal) {
+  let busy = false, due = false;
+  async function look() {
+    due = busy;
+    if (busy) return;
+    busy = true;
+    try {
+      await act();
+    } catch (error) {
+      if (!signal.aborted) console.info(error.message);
+    }
+    setTimeout(() => {
+      busy = false;
+      if (due && !signal.aborted) look();
+    }, PAUSE);
+  }
+  follow((topics) => concerns(topics, names) && look(), signal);
 }
 
 function visible(signal) {

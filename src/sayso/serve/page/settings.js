@@ -1,6 +1,6 @@
 // The settings of replies: the system message, sampling, the models that reply. They are kept in the browser.
 
-import { copyOf, find, make } from "./dom.js";
+import { all, find, make } from "./dom.js";
 
 const PLACE = "sayso-settings";
 const kept = () => JSON.parse(localStorage.getItem(PLACE) ?? "{}");
@@ -25,10 +25,10 @@ export const asked = () => model.models.filter((name) => kept().models?.includes
 export function useModel(facts) {
   if (model === null) {
     find("#settings").addEventListener("input", keep);
-    find("#defaults").addEventListener("click", () => {
+    find("#defaults").onclick = () => {
       localStorage.removeItem(PLACE);
       show();
-    });
+    };
   }
   model = facts;
 }
@@ -49,30 +49,18 @@ function show() {
 }
 
 // Return the control of a setting that the server declares.
-function control(setting, values) {
-  const element = copyOf("control");
-  const [label, text, output, input, help] = ["label", "span", "output", "input", "p"].map((tag) => find(tag, element));
-  const { name, type, min, max, step, more, default: value } = setting;
-  Object.assign(input, { id: name, type, min: min ?? "", max: max ?? "", step, required: !more, value: values[name] ?? value ?? "" });
-  if (more) input.placeholder = value ?? setting.unset;
-  label.htmlFor = name;
-  text.textContent = setting.label;
-  if (type === "range") Object.assign(output, { htmlFor: name, value: input.value });
-  else {
-    input.inputMode = Number.isInteger(step) ? "numeric" : "decimal";
-    output.remove();
-  }
-  if (setting.help) {
-    Object.assign(help, { id: `${name}-help`, textContent: setting.help });
-    input.setAttribute("aria-describedby", help.id);
-  } else help.remove();
-  return element;
+function control({ name, type, label, help, min, max, step, more, unset, default: usual }, values) {
+  const range = type === "range", about = help && `${name}-help`;
+  const input = make("input", { id: name, type, min, max, step, required: !more, placeholder: more && (usual ?? unset), inputMode: !range && (Number.isInteger(step) ? "numeric" : "decimal"), "aria-describedby": about,
+    value: values[name] ?? usual });
+  const output = range && make("output", { htmlFor: name, value: input.value });
+  return make("div", { class: "control" }, make("label", { htmlFor: name }, make("span", {}, label), output), input, help && make("p", { class: "quiet", id: about }, help));
 }
 
 function keep({ target }) {
   if (!target.validity.valid) return;
   const values = { ...kept() };
-  if (target.type === "checkbox") values.models = [...document.querySelectorAll("#asked :checked")].map(({ value }) => value);
+  if (target.type === "checkbox") values.models = all("#asked :checked").map(({ value }) => value);
   else values[target.id] = target.value === "" || target.type === "textarea" ? target.value || null : Number(target.value);
   localStorage.setItem(PLACE, JSON.stringify(values));
   const output = find("output", target.parentElement);

@@ -3,8 +3,8 @@
 
 import { make } from "./dom.js";
 
-export function table(name, columns, rows) {
-  const kind = columns.map((column) => (column.startsWith(">") ? "number" : null));
+// `kind`: the class of each column's cells.
+export function table(name, columns, rows, kind = columns.map((column) => (column.startsWith(">") ? "number" : null))) {
   const head = columns.map((column, i) => (column ? make("th", { scope: "col", class: kind[i] }, column.replace(/^>/, "")) : make("td")));
   const line = (cells) => make("tr", {}, cells.map((cell, i) => make(i ? "td" : "th", { scope: i ? null : "row", class: kind[i] }, cell)));
   return make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": name }, make("table", {}, columns.length ? make("thead", {}, make("tr", {}, head)) : null, make("tbody", {}, rows.map(line))));

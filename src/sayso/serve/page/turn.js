@@ -5,16 +5,15 @@
 // speakTo(messageId), ended(turn), resend(turn, text), reveal(id), speaking() -> whether a reply is on its way.
 
 import { number } from "./axis.js";
-import { copyOf, find, make, tell } from "./dom.js";
+import { all, button, copyOf, find, make, tell } from "./dom.js";
 import { call } from "./server.js";
 
 export function userTurn(turn, chat) {
   const article = copyOf("user");
   find("p", article).textContent = turn.content;
   article.dataset.id = turn.id;
-  const button = find(".edit", article);
-  const edit = () => editor(article, "Edited message", turn.content, button, (text) => chat.resend(turn, text));
-  button.addEventListener("click", edit);
+  const opener = find(".edit", article);
+  opener.onclick = () => editor(article, "Edited message", turn.content, opener, (text) => chat.resend(turn, text));
   find(".tools", article).append(...versions(turn, chat));
   return article;
 }
@@ -23,7 +22,7 @@ export function userTurn(turn, chat) {
 function versions({ id, versions: ids }, chat) {
   if (!ids || ids.length < 2) return [];
   const place = ids.indexOf(id);
-  const step = (to, name, text) => make("button", { type: "button", class: "icon", "aria-label": name, title: name, disabled: !ids[to], onclick: () => chat.reveal(ids[to]) }, text);
+  const step = (to, name, text) => button(text, () => chat.reveal(ids[to]), { class: "icon", "aria-label": name, title: name, disabled: !ids[to] });
   return [make("span", { class: "versions", role: "group", "aria-label": "Versions" },
     step(place - 1, "Previous version", "‹"), make("span", {}, `${place + 1} of ${ids.length}`), step(place + 1, "Next version", "›"))];
 }
@@ -31,15 +30,14 @@ function versions({ id, versions: ids }, chat) {
 export function replyTurn(turn, chat) {
   const article = copyOf("reply");
   const draw = (turn) => {
-    const [words, was] = article.querySelectorAll(".words");
+    const [words, was] = all(".words", article);
     words.innerHTML = turn.edit_html ?? turn.html; // made safe by the server
     was.innerHTML = turn.html;
     find(".was", article).hidden = turn.edit === null;
     find(".up", article).setAttribute("aria-pressed", turn.thumb === 1);
     find(".down", article).setAttribute("aria-pressed", turn.thumb === -1);
-    find(".note", article).textContent = note(turn);
-    find(".note", article).title = REASONS[turn.finish] ?? "";
-    article.querySelectorAll(".words pre").forEach(copyable);
+    Object.assign(find(".note", article), { textContent: note(turn), title: REASONS[turn.finish] ?? "" });
+    all(".words pre", article).forEach(copyable);
     article.dataset.id = turn.id;
   };
   const update = (next) => draw((turn = next));
@@ -50,11 +48,11 @@ export function replyTurn(turn, chat) {
     update(rated);
     tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Rating removed.");
   };
-  find(".up", article).addEventListener("click", () => thumb(1));
-  find(".down", article).addEventListener("click", () => thumb(-1));
-  find(".edit", article).addEventListener("click", () => correct(article, turn, update, chat));
-  find(".again", article).addEventListener("click", () => another(article, turn, chat));
-  find(".copy", article).addEventListener("click", () => copy(turn.answer, article, chat));
+  find(".up", article).onclick = () => thumb(1);
+  find(".down", article).onclick = () => thumb(-1);
+  find(".edit", article).onclick = () => correct(article, turn, update, chat);
+  find(".again", article).onclick = () => another(article, turn, chat);
+  find(".copy", article).onclick = () => copy(turn.answer, article, chat);
   find(".xray", article).href = `/xray?message=${turn.id}`;
   find(".xray", article).hidden = chat.remote();
   find(".note", article).before(...versions(turn, chat));
@@ -79,15 +77,13 @@ function note({ finish, tokens, seconds, first_seconds: first }) {
 
 // Put a button that copies it on a block of code.
 function copyable(block) {
-  const button = make("button", { type: "button", class: "plain", "aria-label": "Copy this code" }, "Copy");
   const box = make("div", { class: "code" });
   block.tabIndex = 0; // it may scroll
   block.replaceWith(box);
-  box.append(block, button);
-  button.addEventListener("click", async () => {
+  box.append(block, button("Copy", async () => {
     await navigator.clipboard.writeText(block.textContent).catch(() => null);
     tell("Copied.");
-  });
+  }, { class: "plain", "aria-label": "Copy this code" }));
 }
 
 async function copy(text, article, chat) {
@@ -124,7 +120,7 @@ function editor(article, label, text, opener, save) {
       close();
     } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
-  find(".plain", form).addEventListener("click", close);
+  find(".plain", form).onclick = close;
   article.append(form);
   box.focus();
   form.scrollIntoView({ block: "nearest" });
@@ -141,7 +137,7 @@ function correct(article, turn, update, chat) {
 }
 
 // Request another reply next to the existing one.
-export function another(article, old, chat) {
+function another(article, old, chat) {
   if (!chat.speaking()) sideBySide(article, old.parent_id, [{ turn: old }, {}], chat);
 }
 
@@ -214,9 +210,9 @@ function offer(compare, columns, old, end, chat) {
     find(".up", reply).focus();
     tell(better ? "Noted: this reply is better." : "Noted: no preference.");
   };
-  for (const one of made) find(".choose", one.side).addEventListener("click", () => choose(one, true));
-  find(".neither", compare).addEventListener("click", () => choose(kept, false));
-  for (const button of compare.querySelectorAll("button")) button.disabled = false;
+  for (const one of made) find(".choose", one.side).onclick = () => choose(one, true);
+  find(".neither", compare).onclick = () => choose(kept, false);
+  for (const one of all("button", compare)) one.disabled = false;
   compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
   find(".choose", compare).focus({ preventScroll: true });
   tell(`There are ${made.length} replies. Which is better?`);

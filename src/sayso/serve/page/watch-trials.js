@@ -1,14 +1,13 @@
 // Parts of the screen Watch: drift against a reference week, canaries and shadows.
 
-import { moment, percent } from "./axis.js";
-import { make } from "./dom.js";
-import { addressOf, here, keepQuery } from "./place.js";
-import { call } from "./server.js";
+import { HOUR, WEEK, moment, number as read, percent } from "./axis.js";
+import { bar, make, problem, quiet, small } from "./dom.js";
+import { here, keepQuery, link } from "./place.js";
+import { get } from "./server.js";
 import { table } from "./table.js";
 
-const HOUR = 3_600_000, WEEK = 168;
 // A number with three digits: an interval says how many matter.
-export const number = (value) => (value === null ? "–" : value >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3))));
+export const number = (value) => read(value, 3);
 const signed = (text) => (value) => (value === null ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${text(Math.abs(value))}`);
 const points = signed((value) => `${(100 * value).toFixed(1)} points`), ms = signed((value) => `${number(1000 * value)} ms`);
 const COMPARED = [["tokens", "Tokens", signed(number)], ["refused", "Refusals", points], ["repeated", "Repetition", points],
@@ -16,16 +15,16 @@ const COMPARED = [["tokens", "Tokens", signed(number)], ["refused", "Refusals", 
 const STATES = { better: "The candidate is better", worse: "The candidate is worse", undecided: "Not decided yet", mismatch: "The conversations are not divided as they should be" };
 
 // A value with its interval below it.
-export const valued = ([value, low, high], text) => [text(value), low === null ? null : make("span", { class: "quiet" }, `${text(low)} to ${text(high)}`)];
+export const valued = ([value, low, high], text) => [text(value), low === null ? null : small(`${text(low)} to ${text(high)}`)];
 
 // Fill a section with what an address gives; a failure is said in its place.
 function section(title, address, fill, signal, ...tools) {
-  const place = make("div", { class: "watched" }, make("p", { class: "quiet" }, "Reading …"));
-  const load = () => call("GET", address(), undefined, signal)
+  const place = make("div", { class: "stack" }, quiet("Reading …"));
+  const load = () => get(address(), signal)
     .then((found) => place.replaceChildren(...[fill(found)].flat().filter(Boolean)))
-    .catch((error) => signal.aborted || place.replaceChildren(make("p", { class: "problem", role: "alert" }, error.message, make("button", { type: "button", onclick: load }, "Try again"))));
+    .catch((error) => signal.aborted || place.replaceChildren(problem(error, load)));
   load();
-  return [make("section", { class: "watched" }, make("h2", {}, title), tools, place), load];
+  return [make("section", { class: "stack" }, make("h2", {}, title), tools, place), load];
 }
 
 // The last week of what is shown against the week before a day.
@@ -41,13 +40,13 @@ export function drift(asked, signal) {
   const [made, load] = section("Drift", () => `/api/watch/drift?end=${asked.stop}&reference=${reference() + WEEK}`, ({ asked: said, answered }) => [
     table("Drift", ["", ">Distance", ">p", ">Words per text", ">In the reference", ">Conversations"], [row("What was asked", said), row("What was answered", answered)]),
     ...[["asked", said], ["answered", answered]].map(([name, one]) => words(name, one)),
-    make("p", { class: "quiet" }, "Distance of the words: their Jensen–Shannon divergence in bits, from 0 (the same shares) to 1 (no word in common); below it, its usual range if nothing had changed."),
-  ], signal, make("div", { class: "bar" }, make("label", {}, "Reference week from", pick), make("p", { class: "quiet" }, `against the week until ${asked.end ? moment(asked.stop * HOUR) : "now"}`)));
+    quiet("Distance of the words: their Jensen–Shannon divergence in bits, from 0 (the same shares) to 1 (no word in common); below it, its usual range if nothing had changed."),
+  ], signal, bar(make("label", {}, "Reference week from", pick), quiet(`against the week until ${asked.end ? moment(asked.stop * HOUR) : "now"}`)));
   return made;
 }
 
 function row(name, { drift: found, words: length, talks }) {
-  return [name, found ? [number(found.divergence), make("span", { class: "quiet" }, `usual: ${number(found.usual[0])} to ${number(found.usual[1])}`)] : "–", found ? number(found.p) : "–",
+  return [name, found ? [number(found.divergence), small(`usual: ${number(found.usual[0])} to ${number(found.usual[1])}`)] : "–", found ? number(found.p) : "–",
     valued(length.now, number), valued(length.before, number), `${talks.now} and ${talks.before}`];
 }
 
@@ -59,7 +58,7 @@ function words(name, { drift: found }) {
 export function trials(asked, signal) {
   const address = () => `/api/watch/trials?start=${asked.start}&end=${asked.stop}`;
   return section("On trial", address, ({ canaries, shadows }) => {
-    if (!canaries.length && !shadows.length) return make("p", { class: "quiet" }, "No model is on trial; sayso serve --canary ALIAS or --shadow ALIAS starts one.");
+    if (!canaries.length && !shadows.length) return quiet("No model is on trial; sayso serve --canary ALIAS or --shadow ALIAS starts one.");
     return [...canaries.map(canary), shadows.length ? shadow(asked, shadows) : null].filter(Boolean);
   }, signal)[0];
 }
@@ -69,11 +68,11 @@ function canary(one) {
   return make("div", { class: "card" }, make("h3", {}, `Canary ${one.model}, alias ${one.alias}${one.runs ? "" : " (ended)"}`),
     make("p", {}, make("b", {}, STATES[one.state]), `. ${one.said}`),
     table(`Canary ${one.model}`, ["", ">Conversations", ">Liked", ">Failed", ">Preferred"], [line("current model", one.current), line(one.model, one.candidate)]),
-    make("p", { class: "quiet" }, `${percent(one.share)} of the conversations, since ${moment(one.since)}.`));
+    quiet(`${percent(one.share)} of the conversations, since ${moment(one.since)}.`));
 }
 
 function shadow(asked, shadows) {
-  const link = ({ model }) => make("a", { href: addressOf("watch", ["replies"], { start: asked.start, end: asked.stop, kind: "shadow", model }) }, model);
+  const behind = ({ model }) => link(model, "watch", ["replies"], { start: asked.start, end: asked.stop, kind: "shadow", model });
   return make("div", { class: "card" }, make("h3", {}, "Shadow: its replies minus those that were shown to the same prompts"),
-    table("Shadow", ["", ">Against", ">Prompts", ...COMPARED.map(([, title]) => `>${title}`)], shadows.map((one) => [link(one), one.shown, number(one.n), ...COMPARED.map(([name, , text]) => valued(one.differences[name], text))])));
+    table("Shadow", ["", ">Against", ">Prompts", ...COMPARED.map(([, title]) => `>${title}`)], shadows.map((one) => [behind(one), one.shown, number(one.n), ...COMPARED.map(([name, , text]) => valued(one.differences[name], text))])));
 }

@@ -1,15 +1,14 @@
 // The screen Watch: what the models replied over time, which one was live, drift, models on trial. From every number a
 // link leads to the replies behind it: `watch/replies`, `watch/reply/ID`; `watch/flags` is the triage of flags.
 
-import { moment, percent } from "./axis.js";
+import { HOUR, moment, percent } from "./axis.js";
 import { chart } from "./chart.js";
-import { arrange, make, tell } from "./dom.js";
+import { arrange, bar, button, choice, make, nothing, quiet, tell } from "./dom.js";
 import { addressOf, here, keepQuery } from "./place.js";
-import { call, follow } from "./server.js";
+import { follow, get } from "./server.js";
 import { table } from "./table.js";
 import { drift, number, trials, valued } from "./watch-trials.js";
 
-const HOUR = 3_600_000;
 const PARTS = { replies: "./watch-replies.js", reply: "./watch-replies.js", flags: "./watch-flags.js" };
 const SPANS = [[1, "24 hours", 1], [7, "7 days", 24], [30, "30 days", 24], [90, "90 days", 24], [365, "1 year", 168]];
 const seconds = (value) => (value === null ? "–" : value < 1 ? `${number(1000 * value)} ms` : `${number(value)} s`);
@@ -39,9 +38,9 @@ const WORDS = { first_seconds: "mean", token_seconds: "mean", failed: "failed in
 export async function open(view, place, signal) {
   const [part] = place.parts;
   if (part) return (await import(PARTS[part] ?? "./watch-replies.js")).open(view, place, signal);
-  const bar = make("div", { class: "bar" }), told = make("p", { class: "quiet", role: "status" }), shown = make("div", { class: "watched" });
-  view.append(bar, told, shown);
-  const state = { shown, told, bar, signal, timer: 0, loads: 0, sections: {}, cards: {}, extra: make("div", { class: "extra watched" }) };
+  const tools = bar(), told = make("p", { class: "quiet", role: "status" }), shown = make("div", { class: "stack" });
+  view.append(tools, told, shown);
+  const state = { shown, told, bar: tools, signal, timer: 0, loads: 0, sections: {}, cards: {}, extra: make("div", { class: "extra stack" }) };
   signal.addEventListener("abort", () => clearTimeout(state.timer));
   await load(state);
   follow(() => !state.end && later(state), signal);
@@ -73,13 +72,13 @@ async function load(state) {
   const mine = ++state.loads, asked = wanted(), { start, stop, period, by, model, alias } = asked;
   const query = new URLSearchParams({ start, end: stop, period, by, shift: Math.floor(-new Date().getTimezoneOffset() / 60) });
   for (const [name, value] of Object.entries({ model, alias })) if (value) query.set(name, value);
-  const found = await call("GET", `/api/watch?${query}`, undefined, state.signal);
+  const found = await get(`/api/watch?${query}`, state.signal);
   if (mine !== state.loads) return;
   if (state.asked === JSON.stringify(asked) && inUse(state)) return later(state);
   state.end = asked.end;
   if (state.bar.contains(document.activeElement)) state.bar.querySelector(".later").disabled = !asked.end; // keep the focus
   else controls(state, asked, found);
-  state.told.textContent = `${moment(start * HOUR)} to ${asked.end ? moment(stop * HOUR) : "now"}${found.behind ? `. Earlier replies are being measured: ${number(found.behind)} messages left.` : ""}`;
+  state.told.textContent = `${moment(start * HOUR)} to ${asked.end ? moment(stop * HOUR) : "now"}` + (found.behind ? `. Earlier replies are being measured: ${number(found.behind)} messages left.` : "");
   if (found.behind) later(state, 500);
   draw(state, asked, found);
 }
@@ -89,18 +88,17 @@ function controls(state, asked, { models, aliases }) {
     keepQuery(changes);
     load(state).catch((error) => tell((state.told.textContent = error.message)));
   };
-  const choice = (label, name, value, options) => make("label", {}, label, make("select", { onchange: ({ currentTarget }) => change({ [name]: currentTarget.value }) },
-    options.map(([key, text]) => make("option", { value: key, selected: key === value }, text))));
-  const step = (text, sign) => make("button", { type: "button", class: `plain ${text.toLowerCase()}`, disabled: sign > 0 && !asked.end, onclick: () => {
+  const among = (label, name, options) => choice(label, asked[name], options, (value) => change({ [name]: value }));
+  const step = (text, sign) => button(text, () => {
     const { stop, days } = wanted(), end = stop + 24 * days * sign;
     change({ end: end * HOUR > Date.now() ? "" : end });
-  } }, text);
+  }, { class: `plain ${text.toLowerCase()}`, disabled: sign > 0 && !asked.end });
   const kinds = [...models.map((name) => [`model:${name}`, name]), ...aliases.map((name) => [`alias:${name}`, `alias ${name}`])];
   if (asked.only && !kinds.some(([key]) => key === asked.only)) kinds.push([asked.only, asked.only]);
   state.bar.replaceChildren(
-    choice("Time", "days", asked.days, SPANS),
-    choice("Of", "only", asked.only, [["", "all models"], ...kinds]),
-    choice("Split by", "by", asked.by, [["all", "nothing"], ["model", "model"], ["alias", "alias"]]),
+    among("Time", "days", SPANS),
+    among("Of", "only", [["", "all models"], ...kinds]),
+    among("Split by", "by", [["all", "nothing"], ["model", "model"], ["alias", "alias"]]),
     step("Earlier", -1), step("Later", 1),
     make("a", { class: "wide-link", href: addressOf("watch", ["flags"]) }, "Triage flags"));
 }
@@ -109,14 +107,14 @@ function draw(state, asked, found) {
   const { charts, totals, marks } = found;
   if (!charts.replies && !charts.requests) {
     const none = asked.end || asked.only || marks.length ? "There are no replies in this time." : "There are no replies yet: talk to the model in the chat, or record the API with sayso serve --record all.";
-    state.shown.replaceChildren(make("p", { class: "nothing" }, none));
+    state.shown.replaceChildren(nothing(none));
     return;
   }
   const grid = (entries) => entries.map((entry) => figure(state, asked, found, entry));
   arrange(state.shown, [
     section(state, "In short", [summary(asked, totals)]),
     section(state, "Replies", grid(VALUES), "grid"),
-    charts.requests ? section(state, "Requests", grid(TRAFFIC), "grid") : section(state, "Requests", [make("p", { class: "quiet" }, "Requests are counted while the server runs, and appear here within a minute.")]),
+    charts.requests ? section(state, "Requests", grid(TRAFFIC), "grid") : section(state, "Requests", [quiet("Requests are counted while the server runs, and appear here within a minute.")]),
     section(state, "Live", [history(marks)]),
     state.extra]);
   if (state.asked !== JSON.stringify(asked)) state.extra.replaceChildren(drift(asked, state.signal), trials(asked, state.signal));
@@ -124,8 +122,8 @@ function draw(state, asked, found) {
 }
 
 // A section with a title; what it showed before and is the same stays.
-function section(state, title, children, kind = "watched") {
-  const made = (state.sections[title] ??= make("section", { class: "watched" }, make("h2", {}, title), make("div")));
+function section(state, title, children, kind = "stack") {
+  const made = (state.sections[title] ??= make("section", { class: "stack" }, make("h2", {}, title), make("div")));
   const place = made.lastChild, old = [...place.children];
   place.className = kind;
   arrange(place, children.map((child) => old.find((one) => one.isEqualNode(child)) ?? child));
@@ -147,7 +145,7 @@ function figure({ cards }, asked, { charts, marks }, [name, title, text, hint]) 
     name: [several && (WORDS[part] ?? part.slice(part.indexOf(":") + 1)), group !== "all" && group].filter(Boolean).join(", ") || title,
     points: points.map(([at, ...rest]) => [at * HOUR, ...rest]),
   })));
-  if (!series.length) return make("div", { class: "card" }, make("h3", {}, title), make("p", { class: "quiet" }, hint ?? "None."));
+  if (!series.length) return make("div", { class: "card" }, make("h3", {}, title), quiet(hint ?? "None."));
   const go = (at) => (location.hash = behind(asked, name, at / HOUR, at / HOUR + asked.period));
   const values = {
     series, pick: hint ? go : null, x: { name: "Time", kind: "time", from: asked.start * HOUR, to: asked.stop * HOUR }, y: { name: title, from: 0, text },
@@ -169,6 +167,6 @@ function summary(asked, totals) {
 }
 
 function history(marks) {
-  if (!marks.length) return make("p", { class: "quiet" }, "No alias names a model yet; sayso promote MODEL makes one.");
+  if (!marks.length) return quiet("No alias names a model yet; sayso promote MODEL makes one.");
   return table("Live", ["Since", "Alias", "Model", "How", "Reason"], marks.toReversed().slice(0, 50).map((mark) => [moment(mark.created_at), mark.alias, mark.model, mark.kind, mark.reason ?? ""]));
 }
