@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.harness import parser, result, save_picture, sized
+from bench.harness import parser, result, save_picture, say, sized
 from bench.law_compress import documentation
 from bench.smollm2 import smollm2
 from sayso.lens import OutlierFeatures, Rounding, outlier_features, rounding_effect
@@ -28,7 +28,9 @@ def main() -> None:
     model, tokenizer = smollm2()
     text = given.text.read_text(encoding="utf-8") if given.text else documentation().decode()
     rows = torch.tensor(tokenizer.encode(text[:100_000])[: ROWS * LENGTH]).view(ROWS, LENGTH)
-    found, effect = outlier_features(model, rows), rounding_effect(model, rows)
+    found = outlier_features(model, rows)
+    say(f"{len(found.dimensions)} outlier features in {ROWS * LENGTH:,} tokens; rounding each block in turn ...")
+    effect = rounding_effect(model, rows)
     save_picture(given.pictures / "finding-outliers.svg", drawn(found, effect))
     result(
         "finding_outliers", "perplexity", round(float(effect.aware_all), 2), round(float(effect.naive_all), 2),

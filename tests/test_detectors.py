@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
@@ -160,6 +160,9 @@ def schemas(draw: Any, depth: int = 2) -> Any:
 
 
 @given(VALUES, schemas())
+@example([0, 1], {"const": [False, 1]})
+@example([{"a": 1}], {"enum": [[{"a": True}]]})
+@example({"a": [1.0]}, {"const": {"a": [1]}})
 @settings(max_examples=150, deadline=None)
 def test_arguments_are_checked_as_the_reference_does(value: Any, schema: Any) -> None:
     reference = pytest.importorskip("jsonschema_rs")

@@ -98,6 +98,10 @@ def _is(value: Any, kind: str) -> bool:
 
 def _same(value: Any, other: Any) -> bool:
     """Whether two values are equal as JSON, where true is not 1."""
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_same(one, other[key]) for key, one in value.items())
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     return bool(value == other)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.feedback.generations import Generations
 from sayso.feedback.store import Store
@@ -97,11 +98,14 @@ class Views:
     """The last views; a view computes for a whole row what many panels need. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._kept = OrderedDict[tuple[str, tuple[int, ...]], View]()
+        self._kept = OrderedDict[tuple[str, str, int, tuple[int, ...]], View]()
 
     def packed(self, model: Named, ids: list[int], prompt: int | None, body: XrayBody) -> bytes:
         """Return a panel of a row of ids. Raises `UserError` for what is not there."""
-        key = model.mark, tuple(ids)
+        prompt = len(ids) if prompt is None else prompt
+        if not 1 <= prompt <= len(ids):
+            raise UserError(f"'prompt' must be from 1 to {len(ids)}, the number of ids; got {prompt}.")
+        key = model.mark, model.name, prompt, tuple(ids)
         view = self._kept.pop(key, None)
         if view is None:
             replier = model.replier
@@ -128,7 +132,7 @@ class LifeModels:
         folder = self.life.model(model)
         if not at:
             return folder
-        return snapshots_of(self.life, folder).get(int(step)) if step.isdecimal() else None
+        return next((path for number, path in snapshots_of(self.life, folder).items() if str(number) == step), None)
 
     def known(self, served: ServedModel) -> Background:
         """Return what the life knows of a served model: only its text if it has no model with these weights."""

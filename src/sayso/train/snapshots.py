@@ -41,12 +41,14 @@ class Snapshots:
 
 
 def snapshots_of(life: Life, model: Path) -> dict[int, Path]:
-    """Return the folders of the weights that were kept from the run which made a model, by step, without the last ones.
+    """Return the folders of the earlier weights that were kept from the run which made a model, by step.
 
-    Those of another run of the same name are not among them.
+    Those of another run of the same name are not among them; of weights that were kept themselves, only those before.
     """
     made = run_of(read_lineage(model))
     if not made:
         return {}
     folders = checkpoints_in(life.run(str(made.get("name"))) / FOLDER)
-    return {step_of(folder): folder for folder in folders if run_of(read_lineage(folder)) == made}
+    found = {step_of(folder): folder for folder in folders if run_of(read_lineage(folder)) == made}
+    own = next((step for step, folder in found.items() if folder.resolve() == model.resolve()), None)
+    return {step: folder for step, folder in found.items() if own is None or step < own}

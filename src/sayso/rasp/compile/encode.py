@@ -35,7 +35,7 @@ MOST_NOISE = 0.1
 CENTERING = 2 * EPSILON
 """Relative error of a product in a score that the rounding of the mean of a layer norm may make."""
 COPYING = 1e-5
-"""Error of a copied value, and as much again after a layer norm."""
+"""Error of a copied value, as a part of the largest but at least of 1, and as much again after a layer norm."""
 MOST_UNITS = 65_536
 MOST_CONDITION = 1_024
 
@@ -92,7 +92,8 @@ class Encoder:
         for term in node.selection.terms:
             head = self.head(node.selection, term, node.layer, copied=node)
             head.outputs[dimension] = reads
-        self.errors[dimension] = self.error(reads) + COPYING * (2 if self.architecture.norm == "layer" else 1)
+        copying = COPYING * max(1.0, self.circuit.largest[dimension])
+        self.errors[dimension] = self.error(reads) + copying * (2 if self.architecture.norm == "layer" else 1)
         return plus({dimension: 1.0}, {ONE: default})
 
     def _stepped(self, node: Node, shape: tuple[float, ...], name: str) -> Form:
@@ -188,7 +189,7 @@ class Encoder:
             for (key_node, query_node), relation in term.conditions.items():
                 self._compare(head, key_node, query_node, relation)
             if self.architecture.norm == "layer":  # after which the products of equal features are not of few bits
-                head.noise += CENTERING * head.mass + EPSILON / 4 * head.mass**2
+                head.noise += CENTERING * (head.mass + len(head.scores)) + EPSILON / 4 * head.mass**2
             if ranked is not None:
                 self._rank(head, ranked)
             if head.noise > MOST_NOISE:

@@ -91,7 +91,8 @@ class Lowering:
                                    self._nodes[value])  # fmt: skip
             case Lookup(table, key):
                 entries = dict(table)
-                return self._apply(("look up", table), text, lambda found: look_up(entries, found), self._nodes[key])
+                typed = tuple((type(key), key, type(value), value) for key, value in table)  # 1 is not True
+                return self._apply(("look up", typed), text, lambda found: look_up(entries, found), self._nodes[key])
             case SelectorWidth(selector):
                 return self._count(self._selection(self._disjoint(selector, True), str(selector)), text)
             case Aggregate():
@@ -119,7 +120,7 @@ class Lowering:
         values = set(source.values)
         if values == {None} or (len(values) == 1 and not any(isinstance(value, str) for value in values)):
             (value,) = values
-            return self._apply(("if any", value, one.default), text,
+            return self._apply(("if any", type(value), value, type(one.default), one.default), text,
                                lambda count: value if count else one.default, self._count(selection, text))  # fmt: skip
         numbers = all(value is None or isinstance(value, bool) or is_number(value) for value in values)
         if one.how != "mean" or not numbers or selection.selects_at_most_one():
@@ -150,7 +151,7 @@ class Lowering:
                 return default
             return None if nones else Fraction(total, count)  # type: ignore[arg-type]
 
-        node = self._apply(("mean", default), text, mean, *parts)
+        node = self._apply(("mean", type(default), default), text, mean, *parts)
         self._means[node] = selection, source, default
         return node
 

@@ -112,7 +112,8 @@ def _check_means(circuit: Circuit, size: float) -> None:
         _check(lost * head.reach <= CENTERING, head.text)
         for dimension, reads in head.outputs.items():
             # a step along a count or a sum takes TOLERANCE of a gap at `weight`, by which the slope is known
-            most = circuit.largest[dimension] / head.weight / 2 if head.counts else COPYING
+            largest = circuit.largest[dimension]
+            most = largest / head.weight / 2 if head.counts else COPYING * max(1.0, largest)
             _check(lost * reach(reads) <= most, head.text)
 
 

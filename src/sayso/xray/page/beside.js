@@ -38,7 +38,9 @@ function form(beside) {
   const told = make("p", { class: "problem", role: "status" });
   const open = (changes) => {
     for (const [name, value] of Object.entries(changes)) value ? asked.set(name, value) : asked.delete(name);
-    location.assign(`?${asked}${location.hash}`);
+    const kept = new URLSearchParams(location.hash.slice(1));
+    for (const name of ["p", "k"]) kept.delete(name); // numbered in rows that are no longer those
+    location.assign(`?${asked}#${kept}`);
   };
   const show = () => text.value || model.value ? open({ beside_text: text.value, beside: model.value }) : told.append("Give another text, or choose another model.");
   const box = make("details", { class: "beside", open: beside }, make("summary", {}, "Side by side"),

@@ -22,8 +22,9 @@ export function byDistance(meta, { q, k: keys, frequencies }, p, k, count) {
 // Return the curve for a pair of positions, `wide` pixels wide; null for a layer without dials.
 export function curve(meta, arrays, { p, k, word, context, wide }) {
   if (!arrays.frequencies) return null;
-  const count = Math.min(context, Math.max(FARTHEST, p - k + 1)), scores = byDistance(meta, arrays, p, k, count);
-  const low = Math.min(...scores), high = Math.max(...scores), best = scores.indexOf(high), space = "http://www.w3.org/2000/svg";
+  const count = Math.min(context, Math.max(meta.window || FARTHEST, p - k + 1)), scores = byDistance(meta, arrays, p, k, count);
+  const seen = scores.slice(0, meta.window || count); // the mask of a window hides what is farther
+  const low = Math.min(...scores), high = Math.max(...scores), most = Math.max(...seen), best = seen.indexOf(most), space = "http://www.w3.org/2000/svg";
   const x = (distance) => LEFT + (wide - LEFT - RIGHT) * distance / Math.max(1, count - 1), y = (score) => TOP + (HIGH - TOP - BOTTOM) * (high - score) / (high - low || 1);
   const svg = document.createElementNS(space, "svg");
   const add = (kind, attributes, text = "") => {
@@ -35,7 +36,7 @@ export function curve(meta, arrays, { p, k, word, context, wide }) {
   svg.setAttribute("viewBox", `0 0 ${wide} ${HIGH}`);
   svg.setAttribute("class", "curves");
   svg.setAttribute("role", "img");
-  const told = `At the distance ${p - k}, where they stand, the score is ${digits(scores[p - k])}; it would be largest at the distance ${best}, ${digits(high)}.`;
+  const told = `At the distance ${p - k}, where they stand, the score is ${digits(scores[p - k])}; ${meta.window ? `within the window of ${meta.window} tokens ` : ""}it would be largest at the distance ${best}, ${digits(most)}.`;
   svg.setAttribute("aria-label", told);
   for (const value of [low, high]) {
     add("line", { x1: LEFT, x2: wide - RIGHT, y1: y(value), y2: y(value), class: "rule" });

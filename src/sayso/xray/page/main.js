@@ -33,7 +33,7 @@ async function settled() {
   const longest = Math.max(...facts.map(({ meta }) => meta.tokens.length));
   const [first, ...others] = sides;
   const start = begun(first, facts[0], given, longest, others.length > 0);
-  const begin = [start, ...others.map((one, i) => begun(one, facts[i + 1], { ...given, p: start.place }, longest, true))];
+  const begin = [start, ...others.map((one, i) => begun(one, facts[i + 1], { ...given, p: given.p ?? start.place, l: given.l ?? start.l, h: given.h ?? start.h }, longest, true))];
   await Promise.all(bodies("tokens").map((body, i) => body.hasChildNodes() ? null : tokens.draw(body, begin[i]))); // the first panel waits for nothing else
   const found = [await explained(start, given, wanted)];
   for (const one of begin.slice(1)) found.push(await explained(one, found[0], wanted)); // the same question

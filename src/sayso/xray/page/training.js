@@ -11,7 +11,7 @@ export async function draw(body, state) {
   const { meta, arrays } = await state.load("training"), { steps } = meta;
   const what = make("p", { class: "what" }, "A model begins with random numbers, and learns by correcting them a little, step after step. Here the same text is read by the weights as they were then.");
   if (!steps.length) {
-    fill(body, what, make("p", {}, "No weights of this model's training were kept. To keep some: "), make("pre", { tabindex: 0 }, "sayso pretrain --snapshots 10"));
+    fill(body, what, make("p", {}, "No weights of this model's training were kept. A new run keeps some: "), make("pre", { tabindex: 0 }, "sayso pretrain --snapshots 10 --name another"));
     return;
   }
   const last = steps.length, s = Math.min(state.s ?? last, last);
@@ -21,10 +21,11 @@ export async function draw(body, state) {
   input.addEventListener("input", () => { told.value = when(Number(input.value)); });
   const time = state.facts.tokens.length, bits = arrays.surprisal.subarray(s * time, (s + 1) * time);
   const mean = bits.slice(1).reduce((a, b) => a + b, 0) / Math.max(1, time - 1);
+  const surprise = time > 1 ? `a token of this text surprises the model by ${digits(mean, 1)} bits on average` : "nothing of this text had to be predicted";
   const focused = document.activeElement?.getAttribute("aria-label") === "Weights of training" && body.contains(document.activeElement);
   fill(body, what,
     make("div", { class: "sliders" }, make("label", { class: "slider wide" }, make("span", {}, "Weights"), input, told)),
-    make("p", { class: "told" }, `${when(s).replace(/^./, (first) => first.toUpperCase())}, a token of this text surprises the model by ${digits(mean, 1)} bits on average. It would go on: `, make("q", {}, shown(meta.said[s]).replaceAll("⏎", " ⏎ "))),
+    make("p", { class: "told" }, `${when(s).replace(/^./, (first) => first.toUpperCase())}, ${surprise}. It would go on: `, make("q", {}, shown(meta.said[s]).replaceAll("⏎", " ⏎ "))),
     make("div", { class: "chips", role: "group", "aria-label": "Surprise of each token then" }, state.facts.tokens.map(([, text], i) => chip(text, bits[i], i))),
     make("div", { class: "pair" }, likeliest(meta, arrays, state, s, when), curves(meta, arrays, state, s, room(body))),
     folded("All weights", () => everything(meta, arrays, state, when)),
