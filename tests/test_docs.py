@@ -70,11 +70,9 @@ def test_flags_on_the_pages_exist(page: Path) -> None:
     for command in COMMANDS:
         names = [field.name.replace("_", "-") for field in fields(get_type_hints(command.load())["options"])]
         flags[command.name] = {f"--{name}" for name in names} | {f"--no-{name}" for name in names}
-    shown = re.findall(
-        r"(?:^|`)sayso ((?:(?:tokenizer|flags|store|keys|law) |rasp (?=compile|run))?[a-z-]+)\b([^`\n#]*)",
-        page.read_text(),
-        re.MULTILINE,
-    )
+    groups = "(?:(?:tokenizer|flags|store|keys|law) |rasp (?=compile|run))?"
+    pattern = rf"(?:^|`)sayso ({groups}[a-z-]+)\b([^`\n#]*)"
+    shown = re.findall(pattern, page.read_text(), re.MULTILINE)
     wrong = [
         f"sayso {name} {flag}"
         for name, rest in shown
