@@ -1,11 +1,13 @@
 """Compression: any bytes come back, at the size that the cross-entropy promises, or a sentence says why not."""
 
 import io
+import json
 import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from sayso.law.compress import Compressor, compress, decompress
 from sayso.law.compress import archive as archive_module
 from sayso.law.compress.archive import _blocks_of, _cut
 from sayso.law.compress.block import BlockCoder, part_lengths, split
-from sayso.law.compress.container import BLOCK, Block, Method, read_blocks, read_header, write_block
+from sayso.law.compress.container import BLOCK, MAGIC, Block, Method, read_blocks, read_header, write_block
 from sayso.law.compress.mix import Mix, ModelAlone, softmax
 from sayso.law.compress.streams import Streams
 from sayso.model import ModelConfig, Transformer
@@ -350,12 +352,57 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(packed: Path, compr
         Block(Method.MODEL, 10, 3, 4, digest, b""),
         Block(Method.STORED, 1, 0, 0, digest, b"xy"),
         Block(Method.MODEL, 10, 3, 0, digest, b""),
+        Block(Method.MODEL, 1000, 900, 257, digest, b""),
+        Block(Method.MODEL, 10, 3, 1, digest, b"12345"),
     ):
         with packed.open("wb") as file:
             file.write(data)
             write_block(file, bad)
         with pytest.raises(UserError, match="impossible"):
             back(packed, compressor)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"version": 1},
+        {"version": 2},
+        [],
+        "text",
+        {"window": 0},
+        {"window": "long"},
+        {"size": -1},
+        {"size": "x"},
+        {"engine": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_forged_headers_are_refused(packed: Path, compressor: Compressor, header: object) -> None:
+    """With a checksum that holds: a file may be hostile, not only damaged."""
+    data = packed.read_bytes()
+    start = len(MAGIC) + 4
+    length = int.from_bytes(data[len(MAGIC) : start], "little")
+    real = json.loads(data[start : start + length])
+    whole = isinstance(header, dict) and header.keys() & {"window", "size", "engine", "more"}
+    content = json.dumps(real | header if whole else header).encode()
+    sizes = [number.to_bytes(4, "little") for number in (len(content), crc32(content))]
+    packed.write_bytes(MAGIC + sizes[0] + content + sizes[1] + data[start + length + 4 :])
+    with pytest.raises(UserError, match=r"damaged|another version"):
+        back(packed, compressor)
+
+
+def test_a_file_of_several_blocks_comes_back(
+    compressor: Compressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each kind; each block begins anew."""
+    monkeypatch.setattr(archive_module, "BLOCK", 500)
+    data = TEXT.encode()[:500] + random.Random(4).randbytes(500) + b"\xff" * 500 + TEXT.encode()[:499] + "世界".encode()
+    (tmp_path / "data").write_bytes(data)
+    found = compress(tmp_path / "data", tmp_path / "data.sayso", compressor)
+    assert all(size >= 490 for size in found.methods.values()), "a block may end a few bytes earlier"
+    assert back(tmp_path / "data.sayso", compressor) == data
 
 
 def test_another_model_and_another_machine_are_refused(

@@ -214,9 +214,14 @@ def test_two_texts_stand_side_by_side(visit: Open, serve: Callable[..., str], re
         y, c = ids[-2], int(page.locator("#why select").nth(1).input_value())
         found = direct_attribution(replier.model, ids, y, c, position=len(ids) - 3)
         assert told_by_layer(half) == pytest.approx(found.layers[0, 0].tolist(), abs=0.006)
+    early = halves(page, "tokens")[1].get_by_role("group", name="Tokens", exact=True).get_by_role("button").nth(1)
+    early.click()  # before the first row begins
+    expect(early).to_have_attribute("aria-pressed", "true")
+    assert "p=1" in page.url
     page.get_by_role("button", name="Only the first").click()
     expect(page.locator(".half")).to_have_count(0)
     assert "beside" not in page.url
+    assert "p=" not in page.url
 
 
 def test_halves_are_one_above_the_other_on_a_phone(

@@ -103,7 +103,7 @@ def test_weights_kept_in_training_are_shown_and_opened(replier: Replier, store: 
             expected = View(early, replier.tokenizer, ids).panel("logits", position=1).arrays["logits"]
             found = logits(client.post("/api/xray", json=asked).content)
             torch.testing.assert_close(found[: len(expected)], expected)
-            for other in ("base@5", "base@", "base@x", "other@4"):
+            for other in ("base@5", "base@", "base@x", "base@04", "other@4", f"base@{'1' * 5000}"):
                 assert client.post("/api/xray", json={**asked, "model": other}).status_code == 404
     assert steps == [[4], []]
 
@@ -120,6 +120,8 @@ def test_weights_kept_in_training_are_shown_and_opened(replier: Replier, store: 
         ({"panel": "embedding", "text": "a", "where": {"position": 99}}, 400, "A position must be from 0 to"),
         ({"panel": "tokens", "text": "the " * 5000}, 400, "A row must have at most 4,096 ids"),
         ({"panel": "tokens", "text": "a", "model": "none"}, 404, "none"),
+        ({"panel": "tokens", "ids": [5, 6, 7], "prompt": 0}, 400, "'prompt' must be from 1 to 3"),
+        ({"panel": "tokens", "ids": [5, 6, 7], "prompt": 4}, 400, "got 4"),
         ({"panel": "tokens", "message_id": 10**6}, 404, ""),
     ],
 )

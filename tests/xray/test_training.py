@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
+from sayso.train.snapshots import FOLDER, snapshots_of
 from sayso.weights.folder import load_weights, save_model
 from sayso.xray import View
 from sayso.xray.background import Background
@@ -56,6 +58,19 @@ def test_each_kept_model_is_read_as_by_itself(tokenizer: Tokenizer, tmp_path: Pa
         torch.testing.assert_close(found.arrays["followed_logprobs"][number], of_followed, rtol=1e-4, atol=1e-4)
         assert found.meta["said"][number] == alone.panel("continued", count=20).meta["text"]
     assert {*found.meta["words"]} == {*found.arrays["top"].flatten().tolist(), *followed.flatten().tolist()}
+
+
+def test_kept_weights_have_only_those_before_them(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Of the same run, and not themselves."""
+    life, run = Life(tmp_path), {"name": "pretrain-base", "began": "today"}
+    folders = {step: life.run("pretrain-base") / FOLDER / f"step-{step:06d}" for step in (0, 2, 4)}
+    for step, folder in folders.items():
+        mark = run if step < 4 else {**run, "began": "yesterday"}
+        save_model(random_model(tokenizer, step), tokenizer, folder, {"stage": "base", "run": mark})
+    save_model(random_model(tokenizer, 9), tokenizer, life.model("base"), {"stage": "base", "run": run})
+    assert [*snapshots_of(life, life.model("base"))] == [0, 2]
+    assert [*snapshots_of(life, folders[2])] == [0]
+    assert snapshots_of(life, folders[0]) == {}
 
 
 def test_nothing_is_written_past_the_context(tokenizer: Tokenizer, tmp_path: Path) -> None:
