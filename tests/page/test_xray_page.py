@@ -217,7 +217,7 @@ def test_two_texts_stand_side_by_side(visit: Open, serve: Callable[..., str], re
     early = halves(page, "tokens")[1].get_by_role("group", name="Tokens", exact=True).get_by_role("button").nth(1)
     early.click()  # before the first row begins
     expect(early).to_have_attribute("aria-pressed", "true")
-    assert "p=1" in page.url
+    assert "p=0" in page.url  # after which it came
     page.get_by_role("button", name="Only the first").click()
     expect(page.locator(".half")).to_have_count(0)
     assert "beside" not in page.url
