@@ -396,7 +396,7 @@ def test_forged_headers_are_refused(packed: Path, compressor: Compressor, header
 def test_a_file_of_several_blocks_comes_back(
     compressor: Compressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each kind; each block begins anew."""
+    """Blocks of every kind in one file; the model starts each block without context."""
     monkeypatch.setattr(archive_module, "BLOCK", 500)
     data = TEXT.encode()[:500] + random.Random(4).randbytes(500) + b"\xff" * 500 + TEXT.encode()[:499] + "世界".encode()
     (tmp_path / "data").write_bytes(data)

@@ -1,4 +1,4 @@
-"""The act: what stands beside what in a saved file."""
+"""`sayso xray`: which models and texts a saved file shows side by side."""
 
 import base64
 import json

@@ -202,7 +202,7 @@ def test_examples_of_a_neuron_are_those_of_the_lens(opened: Opened, ids: list[in
 
 
 def test_rows_of_held_out_text_are_full(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """Documents follow each other, each after the token that begins it; at most so many rows are taken."""
+    """Documents are packed one after another, each after its beginning token; the number of rows is limited."""
     write_jsonl(tmp_path / "val-00000.jsonl", [{"text": TEXT * 4, "source": "a"}, {"text": TEXT * 5, "source": "a"}])
     rows = text_rows(tmp_path, tokenizer, 2)
     assert rows is not None

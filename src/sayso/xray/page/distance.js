@@ -1,6 +1,6 @@
 // What rotary positions do in one head: the score of a query and a key, if they stood at other distances.
 
-import { digits, folded, make, table } from "./dom.js";
+import { digits, drawing, folded, make, table } from "./dom.js";
 
 const FARTHEST = 64, HIGH = 200, LEFT = 50, RIGHT = 12, TOP = 10, BOTTOM = 44;
 
@@ -24,18 +24,9 @@ export function curve(meta, arrays, { p, k, word, context, wide }) {
   if (!arrays.frequencies) return null;
   const count = Math.min(context, Math.max(meta.window || FARTHEST, p - k + 1)), scores = byDistance(meta, arrays, p, k, count);
   const seen = scores.slice(0, meta.window || count); // the mask of a window hides what is farther
-  const low = Math.min(...scores), high = Math.max(...scores), most = Math.max(...seen), best = seen.indexOf(most), space = "http://www.w3.org/2000/svg";
+  const low = Math.min(...scores), high = Math.max(...scores), most = Math.max(...seen), best = seen.indexOf(most);
   const x = (distance) => LEFT + (wide - LEFT - RIGHT) * distance / Math.max(1, count - 1), y = (score) => TOP + (HIGH - TOP - BOTTOM) * (high - score) / (high - low || 1);
-  const svg = document.createElementNS(space, "svg");
-  const add = (kind, attributes, text = "") => {
-    const one = document.createElementNS(space, kind);
-    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
-    one.textContent = text;
-    svg.append(one);
-  };
-  svg.setAttribute("viewBox", `0 0 ${wide} ${HIGH}`);
-  svg.setAttribute("class", "curves");
-  svg.setAttribute("role", "img");
+  const [svg, add] = drawing(wide, HIGH);
   const told = `At the distance ${p - k}, where they stand, the score is ${digits(scores[p - k])}; ${meta.window ? `within the window of ${meta.window} tokens ` : ""}it would be largest at the distance ${best}, ${digits(most)}.`;
   svg.setAttribute("aria-label", told);
   for (const value of [low, high]) {

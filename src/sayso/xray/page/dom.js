@@ -85,3 +85,16 @@ export function table(caption, heads, rows) {
       make("thead", {}, make("tr", {}, heads.map(([text, number]) => make("th", { scope: "col", class: number ? "number" : null }, text)))),
       make("tbody", {}, rows.map((row) => make("tr", {}, row.map(cell))))));
 }
+
+// Return an empty drawing of curves in pixels, and a function that adds an element to it: its kind, attributes and text.
+export function drawing(wide, high) {
+  const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg");
+  for (const [key, value] of Object.entries({ viewBox: `0 0 ${wide} ${high}`, class: "curves", role: "img" })) svg.setAttribute(key, value);
+  const add = (kind, attributes, text = "") => {
+    const one = document.createElementNS(space, kind);
+    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
+    one.textContent = text;
+    svg.append(one);
+  };
+  return [svg, add];
+}

@@ -22,7 +22,7 @@ export const STOPS = [
   }],
   ["embedding", () => "Where is the position?", async ({ load }) => {
     const { meta, arrays } = await load("positions"), kinds = new Set(meta.kinds);
-    if (kinds.has("rotary")) return `Not in these numbers: it is told inside attention, by turning queries and keys like ${arrays.wavelengths.length} dials, of which the fastest goes round every ${digits(Math.min(...arrays.wavelengths), 1)} tokens. So two tokens are compared by how far apart they are.`;
+    if (kinds.has("rotary")) return `Not in these numbers: attention adds it, by rotating queries and keys like ${arrays.wavelengths.length} dials, of which the fastest goes round every ${digits(Math.min(...arrays.wavelengths), 1)} tokens. So two tokens are compared by how far apart they are.`;
     return kinds.has("learned") ? "It is in these numbers: a row for each position was added." : "Nothing tells it, except that each position sees only those before it.";
   }],
   ["map", (state) => `What does layer ${middle(state)} already know?`, async (state) => {

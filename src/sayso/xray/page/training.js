@@ -1,6 +1,6 @@
 // Training time: what the model would have said after some of its steps, with a slider from the untrained weights to the end.
 
-import { between, color, digits, fill, folded, make, percent, python, room, shown, table } from "./dom.js";
+import { between, color, digits, drawing, fill, folded, make, percent, python, room, shown, table } from "./dom.js";
 import { saved } from "./source.js";
 
 export const depends = ["p", "s"];
@@ -59,18 +59,9 @@ function everything(meta, arrays, { p }, when) {
 
 // The probability of the tokens that are the likeliest in the end, over the steps, which are drawn at equal distances.
 function curves(meta, arrays, { p }, chosen, wide) {
-  const [, k] = arrays.followed.shape, count = meta.steps.length + 1, space = "http://www.w3.org/2000/svg";
+  const [, k] = arrays.followed.shape, count = meta.steps.length + 1;
   const x = (s) => LEFT + (wide - LEFT - RIGHT) * s / (count - 1), y = (value) => TOP + (HIGH - TOP - BOTTOM) * (1 - value);
-  const svg = document.createElementNS(space, "svg");
-  const add = (kind, attributes, text = "") => {
-    const one = document.createElementNS(space, kind);
-    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
-    one.textContent = text;
-    svg.append(one);
-  };
-  svg.setAttribute("viewBox", `0 0 ${wide} ${HIGH}`);
-  svg.setAttribute("class", "curves");
-  svg.setAttribute("role", "img");
+  const [svg, add] = drawing(wide, HIGH);
   svg.setAttribute("aria-label", "Probability of the tokens that are likeliest in the end, over the steps of training; the table has the numbers.");
   for (const value of [0, 0.5, 1]) {
     add("line", { x1: LEFT, x2: wide - RIGHT, y1: y(value), y2: y(value), class: "rule" });
