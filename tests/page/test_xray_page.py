@@ -395,7 +395,7 @@ def test_the_tour_is_computed(visit: Open, serve: Callable[..., str], replier: R
     probabilities = model(view.ids)[0].softmax(-1)
     rarest = min(range(1, len(ids)), key=lambda at: probabilities[at - 1, ids[at]].item())
     assert f"is {quoted(ids[rarest])}: the model gave it only" in told[1]
-    assert f"turning queries and keys like {view.panel('positions').arrays['wavelengths'].numel()} dials" in told[3]
+    assert f"rotating queries and keys like {view.panel('positions').arrays['wavelengths'].numel()} dials" in told[3]
     lens = logit_lens(model, view.ids)
     assert f"After layer 0 it would say {quoted(lens.top[1, 0, -1, 0])}" in told[4]
     assert f"the final one {lens.entropy[-1, 0, -1].item() / torch.tensor(2.0).log().item():.1f}:" in told[5]
