@@ -273,7 +273,9 @@ def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
     assert facts.curves["pretrain"].heads == ((2, 0.125), (4, 0.75))
     drawn = learning(facts)
     assert "0.12 at step 2, and 0.75 at the end" in drawn
-    assert "Strongest induction head by step" in drawn
+    axis = drawn[drawn.index("Strongest induction head by step") :]
+    assert ">0</i>" in axis
+    assert ">1</i>" in axis
     assert facts.curves["pretrain"].replies == ((4, 0.7),)
     assert facts.acts[0].seconds == 5.5
 

@@ -47,11 +47,18 @@ def scale(low: float, high: float, marks: int = 5) -> ChartScale:
     return ChartScale(ticks[0], ticks[-1], ticks)
 
 
-def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt: str) -> str:
-    """Return a line chart; `dots` are points drawn over the lines."""
+def plot(
+    lines: Sequence[Line],
+    dots: Line | None,
+    x_name: str,
+    y_name: str,
+    alt: str,
+    y_range: tuple[float, float] | None = None,
+) -> str:
+    """Return a line chart; `dots` are points drawn over the lines, `y_range` the ends of the axis (None: the data's)."""
     shown = [*lines, *([dots] if dots else [])]
     xs, ys = ([point[i] for line in shown for point in line.points] for i in (0, 1))
-    x, y = scale(0, max(xs)), scale(min(ys), max(ys))
+    x, y = scale(0, max(xs)), scale(*(y_range or (min(ys), max(ys))))
     grid = "".join(f'<path class="grid" d="M0 {100 - y.at(tick)}H100"/>' for tick in y.ticks)
     drawn = "".join(f'<path class="{line.kind}" d="{_path(thin(line.points), x, y)}"/>' for line in lines)
     if dots:  # a zero-length line with round caps: scaling does not distort it

@@ -47,7 +47,7 @@ def _heads(heads: tuple[tuple[int, float], ...]) -> str:
     """Return the chart of how induction heads form: the score of the strongest one by step of pre-training."""
     points = [(float(step), score) for step, score in heads]
     alt = "Strongest induction head by step"
-    drawn = plot([Line(points, "smooth")], Line(points, "held"), "step", "attention", alt)
+    drawn = plot([Line(points, "smooth")], Line(points, "held"), "step", "attention", alt, (0, 1))
     text = (
         "On random tokens that are repeated once, an induction head attends to what followed a token the first time, "
         "so that the model can continue what it has seen. The strongest head's mean attention to it was "
