@@ -55,7 +55,7 @@ def plot(
     alt: str,
     y_range: tuple[float, float] | None = None,
 ) -> str:
-    """Return a line chart; `dots` are points drawn over the lines, `y_range` the ends of the axis (None: the data's)."""
+    """Return a line chart; `dots` are drawn over the lines, `y_range` is that of the axis (None: from the data)."""
     shown = [*lines, *([dots] if dots else [])]
     xs, ys = ([point[i] for line in shown for point in line.points] for i in (0, 1))
     x, y = scale(0, max(xs)), scale(*(y_range or (min(ys), max(ys))))
