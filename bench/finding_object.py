@@ -4,8 +4,9 @@
 
 A model of three layers trains on "Ann and Bob went to the park; Bob gave a ball to" (Ann). In the corrupt sentences,
 the other one gives. Patching each head at each position with its clean output shows which carry the answer: heads at
-the second mention of the subject, and heads at the end that move the name there. `ours` is the share of the logit
-difference that the three strongest heads at the end restore together, `peer` that of all heads there.
+the second mention of the subject, and heads at the end. What the strongest of these adds to the logits of both names
+tells how it decides. `ours` is the share of the logit difference that the three strongest heads at the end restore
+together, `peer` that of all heads there.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from bench.finding_induction import IGNORED, train
 from bench.harness import parser, result, save_picture, say, sized
-from sayso.lens import LogitDifference, Places, patch, trace
+from sayso.lens import LogitDifference, Places, direct_attribution, patch, trace
 from sayso.model import ModelConfig, Transformer
+from sayso.model.transformer import Block
 from sayso.report.chart import COLORS, Panel, Series, picture
 
 NAMES, PLACES, THINGS = 24, 6, 6
@@ -56,12 +58,17 @@ def main() -> None:
     every = [(layer, head) for layer in range(SHAPE.layers) for head in range(SHAPE.heads)]
     restored = partial(together, model, corrupt, clean, metric)
     ours, peer = ((restored(chosen) - low) / (high - low) for chosen in (list(at_end), every))
-    save_picture(given.pictures / "finding-object.svg", drawn(found))
+    adds = {name: heads_add(model, clean, token) for name, token in (("object", answer), ("subject", subject))}
+    save_picture(given.pictures / "finding-object.svg", drawn(found, adds["subject"]))
+    decides = next(iter(at_end))
     result(
         "finding_object", "restored share of the logit difference", round(ours, 3), round(peer, 3),
         peer_name="all heads at the end", right=accuracy(model, clean, answer), steps=STEPS,
         logit_difference=[round(high, 2), round(low, 2)], at_the_subject=named(at_subject), at_the_end=named(at_end),
         attention_to_the_object=named({one: attention(model, clean, answer, one) for one in at_end}),
+        attention_to_the_subject=named({one: attended(model, clean, one, SUBJECT) for one in at_end}),
+        strongest_adds={name: round(float(values[decides]), 2) for name, values in adds.items()},
+        restored_by_its_values=round((by_values(model, corrupt, clean, metric, decides) - low) / (high - low), 2),
     )  # fmt: skip
 
 
@@ -114,10 +121,37 @@ def together(
 
 def attention(model: Transformer, clean: Tensor, answer: Tensor, one: Head) -> float:
     """Return the mean attention of a head from the end to the first mention of the indirect object."""
+    return attended(model, clean, one, (clean[:, :SUBJECT] == answer[:, None]).float().argmax(1))
+
+
+def attended(model: Transformer, clean: Tensor, one: Head, at: Tensor | int) -> float:
+    """Return the mean attention of a head from the end to a position, or to one of each sentence [B]."""
     layer, head = one
     name = f"blocks.{layer}.attn.hook_pattern"
-    at = (clean[:, :SUBJECT] == answer[:, None]).float().argmax(1)
     return float(trace(model, clean, name)[name][torch.arange(len(clean)), head, END, at].mean())
+
+
+def heads_add(model: Transformer, ids: Tensor, token: Tensor) -> Tensor:
+    """Return what each head adds at the end to the logit of each sentence's token [B], the mean, [L, H]."""
+    return direct_attribution(model, ids, token.tolist()).heads.mean(0)
+
+
+def by_values(model: Transformer, corrupt: Tensor, clean: Tensor, metric: LogitDifference, one: Head) -> float:
+    """Return the logit difference if a head's values see only the embeddings of the clean sentence."""
+    layer, head = one
+    start, name = f"blocks.{layer}.hook_resid_pre", f"blocks.{layer}.attn.hook_v"
+    block = model.blocks[layer]
+    assert isinstance(block, Block)
+    there, here = (trace(model, ids, ["hook_embed", start]) for ids in (corrupt, clean))
+    x = there[start] + here["hook_embed"] - there["hook_embed"]
+    values = block.attention.value(block.attention_norm(x)).unflatten(-1, (-1, block.attention.size))[:, :, head]
+
+    def change(found: Tensor) -> Tensor:
+        found[:, :, head] = values
+        return found
+
+    logits = trace(model, corrupt, "logits", interventions={name: change})["logits"]
+    return float(metric(logits[:, -1]).mean())
 
 
 def named(values: dict[Head, float]) -> dict[str, float]:
@@ -125,16 +159,22 @@ def named(values: dict[Head, float]) -> dict[str, float]:
     return {f"{layer}.{head}": round(value, 2) for (layer, head), value in values.items()}
 
 
-def drawn(found: Tensor) -> str:
-    """Return what each head restores, [L, T, H], at both positions."""
-    panels = []
-    for title, place in (("Patched at the second mention", SUBJECT), ("Patched at the end", END)):
-        lines = [
-            Series(f"layer {layer}", list(enumerate(heads.tolist())), COLORS[layer], "both")
-            for layer, heads in enumerate(found[:, place])
-        ]
-        panels.append(Panel(title, "head", "restored share", lines))
+def drawn(found: Tensor, subject: Tensor) -> str:
+    """Return what each head restores, [L, T, H], at both positions, and what it adds to the subject's logit, [L, H]."""
+    panels = [
+        Panel("Patched at the second mention", "head", "restored share", by_layer(found[:, SUBJECT])),
+        Panel("Patched at the end", "head", "restored share", by_layer(found[:, END])),
+        Panel("Added to the subject at the end", "head", "logit", by_layer(subject)),
+    ]
     return picture("Which heads name the indirect object", panels)
+
+
+def by_layer(values: Tensor) -> list[Series]:
+    """Return a line over the heads of each layer, of values [L, H]."""
+    return [
+        Series(f"layer {layer}", list(enumerate(heads.tolist())), COLORS[layer], "both")
+        for layer, heads in enumerate(values)
+    ]
 
 
 if __name__ == "__main__":
