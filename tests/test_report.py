@@ -27,6 +27,7 @@ from sayso.report.baselines import baseline_verdict
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, curve, read_facts
 from sayso.report.learning import learning
+from sayso.report.lives import FIVE_LIVES, lives
 from sayso.report.page import SECTIONS
 from sayso.report.run_status import status
 from sayso.report.samples import samples
@@ -51,7 +52,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     shape = ModelConfig(tokenizer.vocab_size, 2, 16, 2, 1, 8, 32, context=256)
     for number, stage in enumerate(STAGES):
         torch.manual_seed(number)
-        story = {"stage": stage, "parent": STAGES[number - 1] if number else None, "seed": 0, "data": ["text 12"]}
+        story: dict[str, Any] = {"stage": stage, "parent": None, "seed": 0, "data": ["text 12"]}
+        story |= {"parent": STAGES[number - 1]} if number else {"config": {"conversations": 0.5}}
         model = Transformer(shape)
         for weight in model.parameters():
             torch.nn.init.normal_(weight, std=0.1)
@@ -430,3 +432,24 @@ def test_the_curve_of_a_run_on_two_kinds_of_data_is_that_of_its_own(
     found = curve(tmp_path / "run.jsonl")
     assert found is not None
     assert (found.losses, found.held_out, found.tokens) == (losses, held_out, 20)
+
+
+def test_five_measured_lives_stand_beside_a_demo(life: Life) -> None:
+    """All five, this life's own scores, and nothing for a life that is not a demo's."""
+    facts = read_facts(life)
+    shown = lives(facts)
+    assert shown.count('class="dot five"') == 20
+    assert "94–96" in shown
+    values = facts.scores["aligned"]["families"]["self"]["values"]
+    assert f'<span class="n">{sum(values) * 100 / len(values):.0f}<small>' in shown.split(">self<")[1]
+    assert lives(replace(facts, scores={"base": facts.scores["base"]})) == ""
+    assert lives(replace(facts, models={**facts.models, "base": {**facts.models["base"], "config": {}}})) == ""
+
+
+def test_the_five_lives_of_the_report_are_those_that_were_measured() -> None:
+    path = Path(__file__).parents[1] / "bench" / "RESULTS.md"
+    table = path.read_text(encoding="utf-8").split("## Lives of the demo")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if re.match(r"\| \d", line)]
+    assert len(rows) == 5
+    found = [(float(row[1].split(",")[2]), *(float(row[n]) for n in (3, 4, 5))) for row in rows]
+    assert [*zip(*FIVE_LIVES.values(), strict=True)] == found

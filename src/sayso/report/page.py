@@ -11,6 +11,7 @@ from sayso.report.facts import Facts
 from sayso.report.inside import inside
 from sayso.report.knowledge import knowledge
 from sayso.report.learning import learning
+from sayso.report.lives import lives
 from sayso.report.markup import counted, listing, source_name
 from sayso.report.provenance import cost, data, lineage, tokenizers, verification
 from sayso.report.samples import samples
@@ -20,6 +21,7 @@ from sayso.report.talks import talks
 SECTIONS = (
     baselines,
     scores,
+    lives,
     talks,
     knowledge,
     leaderboard,
@@ -39,14 +41,15 @@ def page(facts: Facts) -> str:
     """Return the report."""
     style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join(section(facts) for section in SECTIONS)
+    others = ", except those of five others" if lives(facts) else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><style>{style}</style></head><body>'
         f'<header><p class="over">Sayso · {escape(facts.life.root.resolve().name)}</p>'
         f'<h1>The life of a language model</h1><p class="lead">{lead(facts)}</p>{keys(facts)}</header>'
-        f"<main>{body}</main><footer><p>All figures were measured in this life. <code>report.json</code>, next to this "
-        "page, has them for programs.</p></footer></body></html>\n"
+        f"<main>{body}</main><footer><p>All figures were measured in this life{others}. <code>report.json</code>, next "
+        "to this page, has them for programs.</p></footer></body></html>\n"
     )
 
 
