@@ -13,7 +13,10 @@ from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
-from sayso.weights.folder import save_model
+from sayso.weights.folder import load_model, save_model
+from sayso.xray import View
+from sayso.xray.saved import panels_of
+from sayso.xray.why import CANDIDATES
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,22 @@ def test_another_text_is_read_by_the_same_model_or_another(life: Life, tmp_path:
         second = facts(written(life, tmp_path, "--beside-text", "a cat sat", *flags), 1, "tokens?")
         assert second["name"] == name
         assert "".join(text for _, text in second["tokens"][1:]) == "a cat sat"
+
+
+def test_a_token_that_only_the_other_model_expects_has_all_panels(life: Life) -> None:
+    """If it follows in the text: both explain it, as the page asks them to."""
+    first, second = (load_model(life.model(name)) for name in ("tuned", "base"))
+    logits = [model(torch.tensor([[0, 5]]))[0, -1] for model, _ in (first, second)]
+    unlikely = logits[0].argsort(descending=True)[CANDIDATES:]
+    follows = int(unlikely[logits[1][unlikely].argmax()])
+    assert follows in logits[1].topk(CANDIDATES).indices
+    views = [View(model, tokenizer, [0, 5, follows]) for model, tokenizer in (first, second)]
+    contrast = int(logits[0].argmax())
+    wanted = f"neurons?contrast={contrast}&layer=0&position=1&target={follows}"
+    for side, (view, other) in enumerate((views, views[::-1])):
+        found = dict(panels_of(view, other, leads=side == 0))
+        assert {wanted, f"by_token?position=1&tokens={follows},{contrast}"} <= found.keys()
+        assert {follows, contrast} <= {token for token, _ in found["why?position=1"].meta["candidates"]}
 
 
 def test_models_with_different_tokenizers_are_refused(

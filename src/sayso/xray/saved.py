@@ -58,7 +58,6 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
     The candidates of a view beside it are explained as well; `leads` is whether the tokens explained by default are
     those of this view, and not of the other. Rows of different lengths end together.
     """
-    asked = view if leads or beside is None else beside
     for kind in ("tokens", "positions", "heads", "words", "training"):
         yield _made(view, kind)
     for first in range(0, view.length, COLUMNS):
@@ -68,8 +67,8 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
     explained = {}
     for position in range(max(0, view.length - POSITIONS), view.length):
         yield _made(view, "logits", position=position)
-        yield key_of("why", {"position": position}), _why(view, position, beside)
-        explained[position] = _explained(asked, _paired(view, position, asked))
+        why, explained[position] = _asked(view, position, beside, leads=leads)
+        yield key_of("why", {"position": position}), why
     for position, tokens in explained.items():
         with suppress(UserError):  # a quantized model has no numbers by token
             yield _made(view, "by_token", position=position, tokens=[*tokens])
@@ -103,17 +102,34 @@ def _paired(view: View, position: int, other: View) -> int:
     return max(0, position + other.length - view.length)
 
 
+def _asked(view: View, position: int, beside: View | None, *, leads: bool) -> tuple[Panel, tuple[int, int]]:
+    """Return what adds up to the logits of all candidates after a position, and the two that the page compares."""
+    if leads or beside is None:
+        why = _why(view, position, beside)
+        return why, _explained(view, position, why)
+    first = _paired(view, position, beside)
+    led = _why(beside, first, view)
+    return view.panel("why", position=position, tokens=_candidates(led)), _explained(beside, first, led)
+
+
 def _why(view: View, position: int, beside: View | None) -> Panel:
     """Return what adds up to the logits of the likeliest tokens after a position, and of those of the other row."""
     if beside is None:
         return view.panel("why", position=position)
-    others = beside.panel("why", position=_paired(view, position, beside)).meta["candidates"]
-    return view.panel("why", position=position, tokens=[token for token, _ in others])
+    others = beside.panel("why", position=_paired(view, position, beside))
+    return view.panel("why", position=position, tokens=_candidates(others))
 
 
-def _explained(view: View, position: int) -> tuple[int, int]:
-    """Return the token that the page explains by default, and the one that it compares it with."""
-    candidates = [token for token, _ in view.panel("why", position=position).meta["candidates"]]
+def _candidates(why: Panel) -> list[int]:
+    return [token for token, _ in why.meta["candidates"]]
+
+
+def _explained(view: View, position: int, why: Panel) -> tuple[int, int]:
+    """Return the token that the page explains by default, and the one that it compares it with.
+
+    They are among the candidates of `why`, which the other row may have named.
+    """
+    candidates = _candidates(why)
     following = int(view.ids[0, position + 1]) if position + 1 < view.length else candidates[0]
     target = following if following in candidates else candidates[0]
     return target, next(token for token in candidates if token != target)
