@@ -1,6 +1,8 @@
 """The route of the x-ray: panels of texts and of stored replies, and what is refused."""
 
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from sayso.serve import xray_routes
 from sayso.serve.app import make_app
 from sayso.weights.folder import save_model
 from sayso.weights.lineage import read_lineage
+from sayso.xray import training
+from sayso.xray import view as view_module
 from sayso.xray.view import View
 
 MADE = Generation("tuned", "0123456789ab", {}, "stop", 3, 2, 0.1)
@@ -106,6 +110,32 @@ def test_weights_kept_in_training_are_shown_and_opened(replier: Replier, store: 
             for other in ("base@5", "base@", "base@x", "base@04", "other@4", f"base@{'1' * 5000}"):
                 assert client.post("/api/xray", json={**asked, "model": other}).status_code == 404
     assert steps == [[4], []]
+
+
+def test_weights_of_training_are_read_once_and_not_in_the_models_thread(
+    replier: Replier, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which serves requests meanwhile."""
+    life, run, seen = Life(tmp_path / "life"), {"run": {"name": "pretrain-base", "plan": "0"}}, []
+    for folder in (life.run("pretrain-base") / "snapshots" / "step-000004", life.model("base")):
+        save_model(replier.model, replier.tokenizer, folder, {"stage": "base", **run})
+
+    def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any) -> Any:
+            seen.append((name, threading.get_ident()))
+            return function(*given)
+
+        return called
+
+    monkeypatch.setattr(training, "load_weights", watched("weights", training.load_weights))
+    monkeypatch.setattr(view_module, "final_of", watched("final", view_module.final_of))
+    mark = read_lineage(life.model("base"))["weights_sha256"][:12]
+    with TestClient(make_app(replier, store, "base", fingerprint=mark, life=life), base_url="http://localhost") as client:
+        first, second = (client.post("/api/xray", json={"panel": "training", "text": "the cat"}) for _ in range(2))
+    assert meta(first.content)["folders"] == ["life/runs/pretrain-base/snapshots/step-000004"]
+    assert first.content == second.content
+    assert [name for name, _ in seen] == ["final", "weights"]
+    assert seen[0][1] != seen[1][1]
 
 
 @pytest.mark.parametrize(

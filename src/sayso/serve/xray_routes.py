@@ -95,13 +95,33 @@ class Named:
 
 
 class Views:
-    """The last views; a view computes for a whole row what many panels need. Used by one thread at a time."""
+    """The last views; a view computes for a whole row what many panels need.
+
+    All but `learned` is used by one thread at a time.
+    """
 
     def __init__(self) -> None:
+        self._learning = threading.Lock()
         self._kept = OrderedDict[tuple[str, str, int, tuple[int, ...]], View]()
 
     def packed(self, model: Named, ids: list[int], prompt: int | None, body: XrayBody) -> bytes:
         """Return a panel of a row of ids. Raises `UserError` for what is not there."""
+        return panel_of(self.view(model, ids, prompt), body)
+
+    def final(self, model: Named, ids: list[int], prompt: int | None) -> View:
+        """Return the view of a row of ids, which now knows what its model adds to the panel of training time."""
+        view = self.view(model, ids, prompt)
+        if view.background.snapshots:
+            _ = view.final
+        return view
+
+    def learned(self, view: View, body: XrayBody) -> bytes:
+        """Return the panel of training time, in any thread; it is computed once, however many ask for it."""
+        with self._learning:
+            return panel_of(view, body)
+
+    def view(self, model: Named, ids: list[int], prompt: int | None) -> View:
+        """Return the view of a row of ids, which may be known from before."""
         prompt = len(ids) if prompt is None else prompt
         if not 1 <= prompt <= len(ids):
             raise UserError(f"'prompt' must be from 1 to {len(ids)}, the number of ids; got {prompt}.")
@@ -113,7 +133,12 @@ class Views:
         self._kept[key] = view
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return view.panel(body.panel, **body.where.model_dump(exclude_none=True)).packed()
+        return view
+
+
+def panel_of(view: View, body: XrayBody) -> bytes:
+    """Return a panel of a view."""
+    return view.panel(body.panel, **body.where.model_dump(exclude_none=True)).packed()
 
 
 class LifeModels:
@@ -180,7 +205,11 @@ def xray_routes(models: ServedModels, store: Store, life: Life | None = None) ->
         ids, prompt = await run_in_threadpool(row_of, served, body)
         kept = views.setdefault(served.worker, Views())
         named = Named(served.replier, served.name, served.fingerprint, partial(others.known, served))
-        data = await served.call(partial(kept.packed, named, ids, prompt, body), counts=False)
+        if body.panel == "training":  # the weights of training are read beside the model's thread
+            view = await served.call(partial(kept.final, named, ids, prompt), counts=False)
+            data = await run_in_threadpool(kept.learned, view, body)
+        else:
+            data = await served.call(partial(kept.packed, named, ids, prompt, body), counts=False)
         return Response(data, media_type="application/octet-stream")
 
     def row_of(served: ServedModel, body: XrayBody) -> tuple[list[int], int | None]:

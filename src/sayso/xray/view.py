@@ -31,7 +31,7 @@ from sayso.xray.heads import attention_of, head_panel, heads_panel, written_pane
 from sayso.xray.neurons import neurons_panel
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tokens_panel, words_panel
-from sayso.xray.training import training_panel
+from sayso.xray.training import Final, final_of, learned_of, training_panel
 from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import by_token_panel, why_panel
 
@@ -105,6 +105,16 @@ class View:
     def scales(self) -> Tensor:
         """What the last norm divides by at each position [T, 1]."""
         return self.trace("ln_final.hook_scale")["ln_final.hook_scale"][0]
+
+    @cached_property
+    def final(self) -> Final:
+        """What the model predicts itself, beside that of its earlier weights."""
+        return final_of(self)
+
+    @cached_property
+    def learned(self) -> Panel:
+        """The panel of training time. Once `final` is known, the model is not used, and any thread may ask for it."""
+        return learned_of(self)
 
     def read(self, position: int) -> Trace:
         """Return what attribution reads for the prediction after a position."""
