@@ -90,3 +90,14 @@ def test_models_with_different_tokenizers_are_refused(
     flags = ["--life", str(life.root), "--out", str(tmp_path / "x.html"), "--beside", "other"]
     assert run(["xray", "tuned", "a", *flags]) == 2
     assert "'tuned' and 'other' have different tokenizers" in capsys.readouterr().err
+    assert run(["xray", "tuned", "a" * 70, *flags]) == 2  # before the text is read, which is too long
+    assert "'tuned' and 'other' have different tokenizers" in capsys.readouterr().err
+
+
+def test_examples_need_held_out_text(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is said before anything is computed."""
+    flags = ["--life", str(life.root), "--out", str(tmp_path / "x.html"), "--examples", "4"]
+    assert run(["xray", "tuned", "a", *flags]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--examples needs held-out text" in said
+    assert "sayso prepare with --val above 0, or omit --examples." in said

@@ -12,17 +12,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
+from sayso.xray.opened import check_alike
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import COLUMNS
 from sayso.xray.view import View
 
 MODULES = (
     *("unpack", "source", "place", "dom", "sampling", "why_numbers", "side", "beside", "tokens", "embedding", "map"),
-    *("block", "distance", "head", "neurons", "logits", "why", "what_if", "training", "stops", "tour", "main"),
+    *("block", "distance", "head", "neurons", "logits", "why", "circuit", "what_if", "training"),
+    *("stops", "tour", "main"),
 )
 """The page's modules, each after those that it imports."""
 POSITIONS = 8
@@ -35,21 +35,11 @@ def save_page(view: View, path: Path, beside: View | None = None) -> None:
     Raises `UserError` for two models with different tokenizers.
     """
     if beside is not None:
-        check_alike(view, beside)
+        check_alike(*((one.name, one.vocabulary) for one in (view, beside)))
     pieces = [_script(key, panel, 0) for key, panel in panels_of(view, beside)]
     if beside is not None:
         pieces += [_script(key, panel, 1) for key, panel in panels_of(beside, view, leads=False)]
     write_atomic(path, page("\n".join(pieces), bundled()))
-
-
-def check_alike(view: View, beside: View) -> None:
-    """Raise `UserError` unless every id has the same text in both models."""
-    texts = (one.panel("words").arrays["texts"] for one in (view, beside))
-    if not torch.equal(*texts):
-        raise UserError(
-            f"'{view.name}' and '{beside.name}' have different tokenizers, so that one selection cannot drive both; "
-            "compare models that read the same tokens."
-        )
 
 
 def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> Iterator[tuple[str, Panel]]:
@@ -72,6 +62,8 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
     for position, tokens in explained.items():
         with suppress(UserError):  # a quantized model has no numbers by token
             yield _made(view, "by_token", position=position, tokens=[*tokens])
+        with suppress(UserError):  # nor has one whose norms are behind its layers a circuit
+            yield _made(view, "circuit", position=position, target=tokens[0], contrast=tokens[1])
     for layer in range(view.network.config.layers):
         yield from _of_layer(view, layer, explained)
 
@@ -130,7 +122,8 @@ def _explained(view: View, position: int, why: Panel) -> tuple[int, int]:
     They are among the candidates of `why`, which the other row may have named.
     """
     candidates = _candidates(why)
-    following = int(view.ids[0, position + 1]) if position + 1 < view.length else candidates[0]
+    follows = position + 1 < view.length and not view.network.looks_ahead
+    following = int(view.ids[0, position + 1]) if follows else candidates[0]
     target = following if following in candidates else candidates[0]
     return target, next(token for token in candidates if token != target)
 

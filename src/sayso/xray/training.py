@@ -87,11 +87,16 @@ def learned_of(view: "View") -> Panel:
     arrays = {name: torch.stack([getattr(one, part) for one in found]) for name, part in names.items()}
     meta = {
         "steps": [*snapshots],
-        "folders": [(folder.relative_to(place) if place else Path(folder.name)).as_posix() for folder in snapshots.values()],
+        "folders": [_named(folder, place) for folder in snapshots.values()],
         "said": [one.said for one in found],
         "words": view.words(torch.cat((arrays["top"].flatten(), followed.flatten()))),
     }
     return Panel(meta, {**arrays, "followed": followed})
+
+
+def _named(folder: Path, place: Path | None) -> str:
+    """Return a folder from the place in which the life is; only its name if that is unknown."""
+    return (folder.relative_to(place) if place else Path(folder.name)).as_posix()
 
 
 def _last_stream(view: "View", model: Transformer) -> Tensor:
