@@ -1,5 +1,8 @@
 """The act of pre-training, as a user runs it: what its recipes leave behind."""
 
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
 from sayso.train.loop import State
+from sayso.train.session import Session
 from sayso.train.snapshots import snapshot_steps, snapshots_of
 from sayso.train.sparsity import Sparsity
 from sayso.weights.folder import load_model
@@ -88,6 +92,56 @@ def test_weights_are_kept_from_the_course_of_training(life: Life, capsys: pytest
         assert torch.equal(weight, expected)
     assert run([*flags, "--seed", "1", "--restart"]) == 0
     assert snapshots_of(life, life.model("base")) == {}
+
+
+def test_only_steps_that_are_still_ahead_are_announced(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """When a run is resumed, such as one that was killed after its third step."""
+    flags = ["pretrain", "--life", str(life.root), *FLAGS, "--save-seconds", "0", "--keep", "9", "--snapshots", "3"]
+    assert run(flags) == 0
+    assert "Keeping the weights of steps 0, 2, 4 in" in capsys.readouterr().out
+    folder = life.run("pretrain-base")
+    later = [folder / "checkpoints" / f"step-{step:06d}" for step in range(4, 9)]
+    for gone in (*later, folder / "snapshots" / "step-000004", life.model("base")):
+        shutil.rmtree(gone)
+    assert run(flags) == 0
+    assert "Keeping the weights of steps 4 in" in capsys.readouterr().out
+    assert [*snapshots_of(life, life.model("base"))] == [0, 2, 4]
+
+
+def test_a_disk_too_full_for_a_snapshot_is_said(
+    life: Life, capsys: pytest.CaptureFixture[str], small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """With what to do; the run then goes on."""
+    flags = ["pretrain", "--life", str(life.root), *FLAGS, "--snapshots", "3"]
+    with small_disk(30_000):
+        assert run(flags) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The disk is full: the weights of step 0 could not be kept" in said
+    assert "use --snapshots 0 to keep no more, and repeat the command to resume." in said
+    assert "Traceback" not in said
+    assert run([*flags[:-1], "0"]) == 0
+
+
+def test_a_run_from_before_there_was_an_option_is_recognized(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """While the option has its default; unfinished ones go on as well."""
+    flags = ["pretrain", "--life", str(life.root), *FLAGS, "--save-seconds", "0"]
+    assert run(flags) == 0
+    folder, model = life.run("pretrain-base"), life.model("base")
+    plan, lineage = read_json(folder / "plan.json"), read_json(model / "sayso.json")
+    del plan["options"]["weight_sparse"]
+    earlier = Session(life, "pretrain", "base", plan["options"], plan["inputs"])
+    assert earlier.mark != lineage["run"]
+    write_json(folder / "plan.json", plan, sealed=True)
+    write_json(model / "sayso.json", {**lineage, "run": earlier.mark}, sealed=True)
+    capsys.readouterr()
+    assert run(flags) == 0
+    assert "has already been pre-trained with these options" in capsys.readouterr().out
+    shutil.rmtree(model)
+    assert run(flags) == 0
+    assert "Resuming from step 8 of 8" in capsys.readouterr().out
+    assert read_json(model / "sayso.json")["run"] == earlier.mark
+    assert run([*flags, "--weight-sparse", "0.5"]) == 0
+    assert "The earlier run is kept as" in capsys.readouterr().out
 
 
 def test_a_weight_sparse_model_has_few_weights(life: Life) -> None:

@@ -1,13 +1,17 @@
 """The x-ray in a real browser: its numbers are those of the lens, live and in a saved file."""
 
+import ast
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import sayso
+from sayso.base.life import Life
 from sayso.feedback.generations import Generations
 from sayso.feedback.store import Store
 from sayso.lens import direct_attribution, logit_lens, max_examples, scores_by_distance, token_contributions, trace
@@ -15,6 +19,7 @@ from sayso.model import Transformer
 from sayso.rasp import select, selector_width, tokens
 from sayso.rasp.compile.program import compile_program
 from sayso.reply import Replier
+from sayso.token.train import train
 from sayso.weights.folder import save_model
 from sayso.xray import View
 from sayso.xray.background import Background
@@ -412,22 +417,189 @@ def test_the_tour_is_computed(visit: Open, serve: Callable[..., str], replier: R
     assert f"a difference of {found.logit.item():+.2f}" in told[13]
 
 
-def test_the_python_under_each_panel_runs(
+def sparse(model: Transformer, share: float) -> Transformer:
+    """Set most weights of the blocks to zero."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.blocks.parameters():
+            if weight.dim() == 2:
+                weight.mul_(torch.rand(weight.shape, generator=generator) < share)
+    return model
+
+
+def values(page: sync_api.Page, panel: str, scope: dict[str, Any]) -> list[Any]:
+    """Run the Python under a panel as it stands there; return the value of each of its expressions."""
+    found = []
+    for line in ast.parse(page.locator(f"#{panel} .python pre").text_content() or "").body:
+        if isinstance(line, ast.Expr):
+            found.append(eval(compile(ast.Expression(line.value), panel, "eval"), scope))
+        else:
+            exec(compile(ast.Module([line], []), panel, "exec"), scope)
+    return found
+
+
+def opened_table(page: sync_api.Page, panel: str, summary: str, table: str) -> list[list[str]]:
+    """Open what is folded; return the cells of the table in it."""
+    page.locator(f"#{panel} summary", has_text=re.compile(f"^{summary}$")).click()
+    return rows(page, table)
+
+
+def test_the_python_under_each_panel_gives_its_numbers(
+    visit: Open, replier: Replier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands there, with a model, a text, its ids and rows of another text, where the life is."""
+    model, ids, p = sparse(replier.model, 0.2), replier.text_ids(TEXT), 9
+    early = Transformer(model.config).initialize(torch.Generator().manual_seed(3)).eval()
+    kept = tmp_path / "life" / "runs" / "pretrain-base" / "snapshots" / "step-000004"
+    save_model(early, replier.tokenizer, kept, {"stage": "base"})
+    save_model(model, replier.tokenizer, tmp_path / "model", {"stage": "base"})
+    texts = torch.randint(3, replier.tokenizer.vocab_size, (6, 20), generator=torch.Generator().manual_seed(1))
+    known = Background({4: kept}, lambda: texts, place=tmp_path)
+    save_page(View(model, replier.tokenizer, ids, "base", background=known), tmp_path / "x.html")
+    page = drawn(visit((tmp_path / "x.html").as_uri(), f"#p={p}&l=0&h=1&k=4&s=0", offline=True))
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"sayso": sayso, "torch": torch, "text": TEXT, "rows": texts, "ids": torch.tensor(ids)}
+    scope["model"] = sayso.load("model", device="cpu")
+    panels = [panel.get_attribute("id") for panel in page.locator(".panel:has(.python)").all()]
+    found = {panel: values(page, panel, scope) for panel in panels if panel}
+    assert [*found] == [panel.get_attribute("id") for panel in page.locator(".panel").all()]
+
+    [bits] = found["tokens"]
+    told = [number(row[3]) for row in opened_table(page, "tokens", "Table", "Tokens")[1:]]
+    assert told == pytest.approx(bits.tolist(), abs=0.006)
+    near, vector = found["embedding"]
+    assert page.locator("#embedding .strip").get_attribute("width") == str(len(vector))
+    caption = page.locator("#embedding caption").first.inner_text()
+    assert [number(row[1]) for row in rows(page, caption)] == pytest.approx(near.values.tolist(), abs=0.006)
+    [(_, shares)] = found["map"]
+    told = [share(f"{one}%") for one in re.findall(r'" (<?[\d.]+)%', page.locator("#map output").inner_text())]
+    assert told == pytest.approx((100 * shares[1]).tolist(), abs=0.06)
+    [(layers, heads)] = found["block"]
+    assert told_by_layer(page.locator("#block")) == pytest.approx(layers[0, 0].tolist(), abs=0.006)
+    of_heads = {row[0]: number(row[1]) for row in rows(page, "Heads of layer 0, the most important first")}
+    assert of_heads == {f"head 0.{head}": pytest.approx(one, abs=0.006) for head, one in enumerate(heads.tolist())}
+    attention, scores = found["head"]
+    softmax = page.locator(".arithmetic li", has_text="Softmax").inner_text()
+    assert number(softmax.rpartition("=")[2]) == pytest.approx(attention.item(), abs=1e-4)
+    told = [number(row[1]) for row in opened_table(page, "head", "Score by distance", "Score by distance")[:8]]
+    assert told == pytest.approx(scores.tolist(), abs=6e-4)
+    adds, active, most = found["neurons"]
+    for neuron, one, _, _, now, *_ in rows(page, "The neurons that matter most"):
+        assert number(one) == pytest.approx(adds[int(neuron)].item(), abs=0.006)
+        assert number(now) == pytest.approx(active["blocks.0.mlp.hook_post"][0, p, int(neuron)].item(), abs=0.006)
+    told = [number(text) for text in page.locator("#neurons .examples .number").all_inner_texts()]
+    assert told == pytest.approx(most.tolist(), abs=0.006)
+    told = [number(row[1]) for row in rows(page, "The likeliest tokens")]
+    assert told == pytest.approx(found["logits"][0].topk(len(told)).values.tolist(), abs=0.006)
+    _, by_token = found["why"]
+    told = [number(row[2]) for row in opened_table(page, "why", "Table", "What each token adds")]
+    assert told == pytest.approx(by_token.tolist(), abs=6e-4)
+    [(logit, outputs)] = found["circuit"]
+    said = page.locator("#circuit .told").inner_text()
+    assert number(said.rpartition(" ")[2].rstrip(".")) == pytest.approx(logit.item(), abs=0.006)
+    edges = opened_table(page, "circuit", "All connections drawn", "Connections")
+    carried = {int(source.split()[1]): number(carries) for source, target, _, carries in edges if target == "logits"}
+    assert len(carried) > 2
+    assert carried == {at: pytest.approx(outputs[at].item(), abs=6e-4) for at in carried}
+    assert len(found["what-if"]) == 1
+    told = [share(row[1]) for row in rows(page, "The likeliest next tokens after step 4")]
+    assert told == pytest.approx((100 * found["training"][0].topk(5).values).tolist(), abs=0.06)
+
+
+def test_the_python_of_a_change_gives_what_the_panel_shows(
     visit: Open, serve: Callable[..., str], replier: Replier, tmp_path: Path
 ) -> None:
-    """As it stands there, with a model, a text, its ids and rows of another text."""
     save_model(replier.model, replier.tokenizer, tmp_path / "model", {"stage": "base"})
     page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}#l=0&h=1"))
     page.get_by_role("button", name="Head 0.1 off").click()
-    page.get_by_role("group", name="What comes next").wait_for()
-    found = page.locator(".python pre").all_text_contents()
-    assert len(found) == 9
-    rows_of_text = torch.randint(3, replier.tokenizer.vocab_size, (6, 20), generator=torch.Generator().manual_seed(1))
-    scope = {"sayso": sayso, "torch": torch, "text": TEXT, "rows": rows_of_text}
+    told = [share(row[2]) for row in rows(page, "What comes next")]
+    scope = {"sayso": sayso, "torch": torch, "ids": replier.text_ids(TEXT)}
     scope["model"] = sayso.load(str(tmp_path / "model"), device="cpu")
-    for code in found:
-        exec(code, scope)
-    assert torch.as_tensor(scope["ids"]).flatten().tolist() == replier.text_ids(TEXT)
+    [after] = values(page, "what-if", scope)
+    assert max(told) == pytest.approx(100 * after.max().item(), abs=0.06)
+    assert all((100 * after - one).abs().min() < 0.06 for one in told)
+
+
+def test_a_circuit_is_drawn(
+    visit: Open, serve: Callable[..., str], replier: Replier, accessibility_faults: Callable[[sync_api.Page], list[str]]
+) -> None:
+    """A line for each connection of the table, whose numbers are those of the lens; a click chooses a part."""
+    model, ids = sparse(replier.model, 0.1), replier.text_ids(TEXT)
+    page = drawn(visit(serve(), f"/xray?text={TEXT.replace(' ', '%20')}"))
+    y, c = (int(page.locator("#why select").nth(i).input_value()) for i in range(2))
+    found = sayso.lens.circuit(model, ids, y, c)
+    edges = opened_table(page, "circuit", "All connections drawn", "Connections")
+    expect(page.locator("#circuit path.flow")).to_have_count(len(edges))
+    for source, target, weight, carries in edges:
+        unit, read = (target, True) if source.startswith("dimension") else (source, False)
+        at = int((source if read else target).split()[1])
+        kind, _, place = unit.partition(" 0.")
+        if kind in ("tokens", "logits"):
+            flows = found.inputs if kind == "tokens" else found.outputs
+        elif kind == "head":
+            flows = (found.head_reads if read else found.head_writes)[0, int(place)]
+        else:
+            flows = (found.neuron_reads if read else found.neuron_writes)[0, int(place)]
+            mlp = model.blocks[0].mlp
+            table = mlp.up.weight if read else mlp.down.weight.T
+            assert number(weight) == pytest.approx(table[int(place), at].item(), abs=6e-4)
+        assert number(carries) == pytest.approx(flows[at].item(), abs=6e-4)
+    neuron = page.locator("#circuit rect.unit[rx='10']").first
+    title = neuron.locator("title").text_content() or ""
+    neuron.click()
+    assert f"n={title.split(':')[0].rpartition('.')[2]}" in page.url
+    expect(page.locator("#circuit rect.chosen-unit title", has_text=title)).to_have_count(1)
+    page.set_viewport_size({"width": 360, "height": 750})
+    drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert accessibility_faults(page) == []
+
+
+def test_a_model_with_many_weights_says_why_it_has_no_circuit(visit: Open, serve: Callable[..., str]) -> None:
+    page = drawn(visit(serve(), "/xray?text=the%20cat"))
+    expect(page.locator("#circuit")).to_contain_text("100.0% of the weights in this model's layers are not zero.")
+    expect(page.locator("#circuit pre")).to_contain_text("--weight-sparse 0.05")
+
+
+def test_a_program_that_looks_ahead_is_shown(
+    visit: Open, tmp_path: Path, accessibility_faults: Callable[[sync_api.Page], list[str]]
+) -> None:
+    """Attention to later positions and its arithmetic; no surprise of tokens, which are all read before."""
+    compiled = compile_program(selector_width(select(tokens, tokens)), "ab", 6)
+    known = Background(names=compiled.names)
+    ids = compiled.ids("aaba")
+    view = View(compiled.model, compiled.vocabulary.tokenizer, ids, "counts", background=known)
+    save_page(view, tmp_path / "x-ray.html")
+    page = drawn(visit((tmp_path / "x-ray.html").as_uri(), "#p=2&l=0&h=0&k=4", offline=True))
+    expect(page.locator("#tokens .what")).to_contain_text("attends in both directions")
+    expect(page.locator("#now")).to_have_text(re.compile('^For "a" at position 2: why "3" rather than "'))
+    pattern = view.panel("head", layer=0, head=0).arrays["pattern"]
+    softmax = page.locator(".arithmetic li", has_text="Softmax").inner_text()
+    assert number(softmax.rpartition("=")[2]) == pytest.approx(pattern[2, 4].item(), abs=1e-4)
+    expect(page.locator(".arithmetic li", has_text="Mask")).to_contain_text("every position is seen")
+    page.get_by_role("group", name="Tokens", exact=True).get_by_role("button").nth(3).click()
+    expect(page.locator("#now")).to_have_text(re.compile('^For "b" at position 3: why "1" rather than "'))
+    drawn(page)
+    shown = view.panel("circuit", position=3, target=view.tokenizer.encode("1")[0], contrast=None).meta["dimensions"]
+    expect(page.locator("#circuit text title").first).to_have_text(compiled.names.dimensions[shown[0]])
+    expect(page.locator("#training")).to_contain_text("its weights were computed from a program")
+    assert not [text for _, text in toured(page) if re.search("undefined|NaN|null|object", text)]
+    assert accessibility_faults(page) == []
+
+
+def test_models_that_cannot_be_shown_beside_are_marked(
+    visit: Open, serve: Callable[..., str], replier: Replier, tmp_path: Path
+) -> None:
+    """They say why, and cannot be chosen."""
+    life, other = Life(tmp_path / "life"), train("character", ["xyz"], 300)
+    save_model(replier.model, replier.tokenizer, life.model("base"), {"stage": "base"})
+    config = replace(replier.model.config, vocab_size=other.vocab_size)
+    save_model(Transformer(config).initialize(torch.Generator()).eval(), other, life.model("other"), {"stage": "base"})
+    page = drawn(visit(serve(life=life), "/xray?text=the%20cat"))
+    page.locator(".beside summary").click()
+    options = page.get_by_label("Another model").locator("option")
+    expect(options).to_have_text(["the same model", "tuned", "base", "other: it has another tokenizer"])
+    assert [one.is_disabled() for one in options.all()] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ NEEDED: dict[Role, set[str]] = {
     },
     "rater": {
         "/api/model", "/api/conversations", "/api/conversations/1", "/api/messages", "/api/replies", "/api/stop",
-        "/api/ratings", "/api/xray", "/api/signals", "/api/comparisons", "/api/changes", "/api/versions",
+        "/api/ratings", "/api/xray", "/api/xray/models",
+        "/api/signals", "/api/comparisons", "/api/changes", "/api/versions",
         "/api/conversations/1/export",
         "/api/runs", "/api/runs/1", "/api/curves", "/api/jobs/1",
         "/api/models", "/api/models/1",

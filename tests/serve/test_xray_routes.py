@@ -1,6 +1,9 @@
 """The route of the x-ray: panels of texts and of stored replies, and what is refused."""
 
+import dataclasses
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,15 @@ from sayso.feedback.generations import Generations
 from sayso.feedback.store import Generation, Store
 from sayso.feedback.traces import Trace
 from sayso.model import Transformer
+from sayso.model.score import set_score
 from sayso.reply import Replier
-from sayso.serve import xray_routes
+from sayso.serve import xray_models
 from sayso.serve.app import make_app
+from sayso.token.train import train
 from sayso.weights.folder import save_model
 from sayso.weights.lineage import read_lineage
+from sayso.xray import training
+from sayso.xray import view as view_module
 from sayso.xray.view import View
 
 MADE = Generation("tuned", "0123456789ab", {}, "stop", 3, 2, 0.1)
@@ -108,6 +115,58 @@ def test_weights_kept_in_training_are_shown_and_opened(replier: Replier, store: 
     assert steps == [[4], []]
 
 
+def test_models_that_cannot_be_shown_beside_say_why(replier: Replier, store: Store, tmp_path: Path) -> None:
+    """Those with another tokenizer, and those that predict no token; for the model at hand, served or not."""
+    life = Life(tmp_path / "life")
+    save_model(replier.model, replier.tokenizer, life.model("base"), {"stage": "base"})
+    scores = Transformer(replier.model.config).initialize(torch.Generator().manual_seed(3))
+    set_score(scores, torch.zeros(1, scores.config.width), torch.zeros(1))
+    save_model(scores.eval(), replier.tokenizer, life.model("reward"), {"stage": "reward"})
+    other = train("character", ["xyz"], 300)
+    config = dataclasses.replace(replier.model.config, vocab_size=other.vocab_size)
+    save_model(Transformer(config).initialize(torch.Generator()).eval(), other, life.model("other"), {"stage": "base"})
+    (life.model("broken") / "config.json").parent.mkdir()
+    (life.model("broken") / "config.json").write_text("{}")
+    with TestClient(make_app(replier, store, "tuned", life=life), base_url="http://localhost") as client:
+        found = [client.get("/api/xray/models", params=asked).json()["models"] for asked in ({}, {"model": "other"})]
+    first, second = ({one["name"]: one["problem"] for one in models} for models in found)
+    different, scoring = "it has another tokenizer", "it scores replies, and predicts no token"
+    assert first == {
+        "tuned": None, "base": None, "reward": scoring, "other": different, "broken": "its files are damaged",
+    }  # fmt: skip
+    assert {**second, "broken": None} == {
+        "tuned": different, "base": different, "reward": scoring, "other": None, "broken": None,
+    }  # fmt: skip
+
+
+def test_weights_of_training_are_read_once_and_not_in_the_models_thread(
+    replier: Replier, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which serves requests meanwhile."""
+    life, run, seen = Life(tmp_path / "life"), {"run": {"name": "pretrain-base", "plan": "0"}}, []
+    for folder in (life.run("pretrain-base") / "snapshots" / "step-000004", life.model("base")):
+        save_model(replier.model, replier.tokenizer, folder, {"stage": "base", **run})
+
+    def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any) -> Any:
+            seen.append((name, threading.get_ident()))
+            return function(*given)
+
+        return called
+
+    monkeypatch.setattr(training, "load_weights", watched("weights", training.load_weights))
+    monkeypatch.setattr(view_module, "final_of", watched("final", view_module.final_of))
+    mark = read_lineage(life.model("base"))["weights_sha256"][:12]
+    with TestClient(
+        make_app(replier, store, "base", fingerprint=mark, life=life), base_url="http://localhost"
+    ) as client:
+        first, second = (client.post("/api/xray", json={"panel": "training", "text": "the cat"}) for _ in range(2))
+    assert meta(first.content)["folders"] == ["life/runs/pretrain-base/snapshots/step-000004"]
+    assert first.content == second.content
+    assert [name for name, _ in seen] == ["final", "weights"]
+    assert seen[0][1] != seen[1][1]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
@@ -152,8 +211,8 @@ def test_the_last_views_are_kept(replier: Replier, monkeypatch: pytest.MonkeyPat
             made.append(list(ids))
             super().__init__(network, tokenizer, ids, *others)
 
-    monkeypatch.setattr(xray_routes, "View", Counted)
+    monkeypatch.setattr(xray_models, "View", Counted)
     for text in ("a", "b", "a", "b", "c", "b", "a"):
         assert client.post("/api/xray", json={"panel": "tokens", "text": text}).status_code == 200
     assert made == [replier.text_ids(text) for text in "abca"]
-    assert xray_routes.KEPT == 2
+    assert xray_models.KEPT == 2

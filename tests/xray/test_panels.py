@@ -15,6 +15,7 @@ from sayso.base.errors import UserError
 from sayso.base.jsonl import write_jsonl
 from sayso.lens import (
     ablation,
+    circuit,
     direct_attribution,
     head_scores,
     linear_map,
@@ -405,8 +406,59 @@ def test_every_panel_can_be_packed(view: View) -> None:
         "examples": {"layer": 0, "neuron": 1},
         "stream": {"layer": 0, "position": 1},
         "by_token": {"position": 1, "tokens": [5, 6]},
+        "circuit": {"position": 1, "target": 5},
     }
     for kind in PANELS:
         given = where.get(kind, {"position": 1} if kind in ("embedding", "logits", "why") else {})
         meta, _ = unpacked(view.panel(kind, **given).packed())
         assert isinstance(meta, dict)
+
+
+def sparse(model: Transformer, share: float) -> Transformer:
+    """Set most weights of the blocks to zero."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.blocks.parameters():
+            if weight.dim() == 2:
+                weight.mul_(torch.rand(weight.shape, generator=generator) < share)
+    return model
+
+
+def test_a_circuit_has_what_each_weight_carries(opened: Opened, ids: list[int]) -> None:
+    """For the largest flows, whose parts and weights are named; a dense model has none, and says how dense it is."""
+    dense = View(opened.module, opened.tokenizer, ids).panel("circuit", position=4, target=20, contrast=30).meta
+    assert (dense["edges"], dense["share"]) == (None, pytest.approx(1.0, abs=0.01))
+    view = View(sparse(opened.module, 0.1), opened.tokenizer, ids)
+    if opened.module.config.norm_place != "pre":
+        with pytest.raises(UserError, match="whose norms are before attention and MLP"):
+            view.panel("circuit", position=4, target=20, contrast=30)
+        return
+    found = view.panel("circuit", position=4, target=20, contrast=30)
+    flows = circuit(opened, ids, 20, 30, position=4)
+    assert found.meta["share"] == pytest.approx(0.1, abs=0.02)
+    assert torch.equal(found.arrays["outputs"], flows.outputs)
+    assert found.meta["logit"] == pytest.approx(flows.logit.item())
+    assert 5 < len(found.meta["edges"]) <= 90
+    carried = [abs(flow) for *_, flow in found.meta["edges"]]
+    assert carried == sorted(carried, reverse=True)
+    of_units = {"h": (flows.head_reads, flows.head_writes), "n": (flows.neuron_reads, flows.neuron_writes)}
+    for source, target, weight, flow in found.meta["edges"]:
+        unit, dimension = (target, source) if source.startswith("d") else (source, target)
+        if unit in ("tokens", "logits"):
+            expected = {"tokens": flows.inputs, "logits": flows.outputs}[unit][int(dimension[1:])]
+            assert (weight is None) == (unit == "tokens")
+        else:
+            layer, number = map(int, unit[1:].split("."))
+            expected = of_units[unit[0]][source == unit][layer, number, int(dimension[1:])]
+            assert weight != 0
+            mlp = view.network.blocks[layer].mlp
+            if unit[0] == "n":
+                table = mlp.down.weight.T if source == unit else mlp.up.weight
+                assert weight == pytest.approx(table[number, int(dimension[1:])].item())
+        assert flow == pytest.approx(expected.item(), rel=1e-5)
+    strongest = flows.neuron_writes.abs().sum(-1).argmax().item()
+    width = flows.neuron_writes.shape[1]
+    name = f"n{strongest // width}.{strongest % width}"
+    assert found.meta["units"][name] == pytest.approx(
+        flows.neuron_writes.flatten(0, 1)[strongest].sum().item(), rel=1e-4
+    )

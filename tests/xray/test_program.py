@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.cli.main import run as command
-from sayso.lens import trace
+from sayso.lens import direct_attribution, trace
 from sayso.rasp import run, select, selector_width, tokens
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.weights.folder import load_model
 from sayso.xray import View
-from sayso.xray.background import background_of
+from sayso.xray.background import Background, background_of
+from sayso.xray.opened import opened
 
 PROGRAM = selector_width(select(tokens, tokens))  # how often each token was seen so far
 
@@ -54,9 +56,46 @@ def test_a_stream_is_what_it_was_and_what_a_layer_adds(life: Life) -> None:
     assert found["before"][0] == 1  # the dimension that is 1 at every token of the input
 
 
-def test_a_program_that_looks_ahead_is_refused(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["aab", "--life", str(life.root), "--out", str(tmp_path / "x.html"), "--device", "cpu"]
-    assert command(["xray", "counts", *flags]) == 2
-    assert "compile the program with --causal" in " ".join(capsys.readouterr().err.split())
-    assert command(["xray", "seen", *flags]) == 0
+def test_a_program_that_looks_ahead_is_shown_as_it_runs(life: Life) -> None:
+    """At every position, its value is the likeliest token; parts, tokens and attention add up to it."""
+    compiled = load(life.model("counts")).compiled
+    replier = opened(life.model("counts"))
+    ids = compiled.ids("aabab")
+    view = View(replier.model, replier.tokenizer, ids, "counts", background=Background(names=compiled.names))
+    mask = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool)
+    logits = compiled.model(torch.tensor([ids]), mask=mask)[0]
+    torch.testing.assert_close(replier.model(torch.tensor([ids]))[0], logits)
+    for position, value in enumerate(run(PROGRAM, "aabab"), start=1):
+        why = view.panel("why", position=position)
+        assert why.meta["candidates"][0][1] == str(value)
+        candidates = [token for token, _ in why.meta["candidates"]]
+        arrays = why.arrays
+        torch.testing.assert_close(arrays["logit"], logits[position, candidates], rtol=1e-3, atol=1e-3)
+        parts = arrays["inputs"].sum(1) + arrays["layers"].sum((1, 2)) + arrays["last_bias"] + arrays["rest"]
+        torch.testing.assert_close(parts, arrays["logit"], rtol=1e-3, atol=1e-3)
+        tokens = view.panel("by_token", position=position, tokens=candidates[:2]).arrays
+        assert tokens["tokens"].shape == (2, len(ids))
+        torch.testing.assert_close(tokens["tokens"].sum(1) + tokens["bias"], arrays["logit"][:2], rtol=1e-3, atol=1e-3)
+        found = direct_attribution(compiled.model, ids, candidates[0], candidates[1], position=position)
+        torch.testing.assert_close(found.layers[0], (arrays["layers"][0] - arrays["layers"][1]), rtol=1e-3, atol=1e-3)
+    pattern = view.panel("head", layer=0, head=0).arrays["pattern"]
+    assert pattern.triu(1).sum() > 1e-3
+    torch.testing.assert_close(pattern.sum(-1), torch.ones(len(ids)))
+
+
+def test_what_a_program_that_looks_ahead_has_not_is_said(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """It predicts no token of its input, and writes none."""
+    replier = opened(life.model("counts"))
+    view = View(replier.model, replier.tokenizer, [0, *replier.tokenizer.encode("ab")])
+    assert view.panel("tokens").arrays["surprisal"].isnan().all()
+    with pytest.raises(UserError, match="cannot write on; compile it with --causal"):
+        view.panel("continued", count=3)
+    assert command(["xray", "counts", "ab", "--life", str(life.root), "--tokens", "3", "--device", "cpu"]) == 2
+    assert "--tokens needs a model that writes." in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("name", ["seen", "counts"])
+def test_a_program_is_saved(name: str, life: Life, tmp_path: Path) -> None:
+    flags = ["--life", str(life.root), "--out", str(tmp_path / "x.html"), "--device", "cpu"]
+    assert command(["xray", name, "aab", *flags]) == 0
     assert 'data-panel="stream?layer=0&amp;position=3"' in (tmp_path / "x.html").read_text()

@@ -12,7 +12,8 @@ from sayso.token.train import train
 from sayso.train.snapshots import FOLDER, snapshots_of
 from sayso.weights.folder import load_weights, save_model
 from sayso.xray import View
-from sayso.xray.background import Background
+from sayso.xray.background import Background, background_of
+from sayso.xray.saved import panels_of
 
 TEXT = "the cat sat on the mat and the dog said hello to the cat. "
 
@@ -41,9 +42,11 @@ def test_each_kept_model_is_read_as_by_itself(tokenizer: Tokenizer, tmp_path: Pa
     for seed, folder in enumerate(kept.values()):
         save_model(random_model(tokenizer, seed), tokenizer, folder, {"stage": "base"})
     final = random_model(tokenizer, 9)
-    found = View(final, tokenizer, ids, "base", background=Background(kept)).panel("training")
+    view = View(final, tokenizer, ids, "base", background=Background(kept))
+    found = view.panel("training")
+    assert view.panel("training") is found  # computed once
     assert found.meta["steps"] == [0, 4]
-    assert found.meta["folders"] == [*map(str, kept.values())]
+    assert found.meta["folders"] == ["a", "b"]
     models = [*(load_weights(folder) for folder in kept.values()), final]
     followed = found.arrays["followed"]
     assert torch.equal(followed, final(torch.tensor([ids]))[0].topk(5).indices)
@@ -71,6 +74,19 @@ def test_kept_weights_have_only_those_before_them(tokenizer: Tokenizer, tmp_path
     assert [*snapshots_of(life, life.model("base"))] == [0, 2]
     assert [*snapshots_of(life, folders[2])] == [0]
     assert snapshots_of(life, folders[0]) == {}
+
+
+def test_no_folder_above_the_life_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A page may be given to others."""
+    life, run = Life(tmp_path / "life"), {"name": "pretrain-base", "plan": "0"}
+    folder = life.run("pretrain-base") / FOLDER / "step-000004"
+    for place in (folder, life.model("base")):
+        save_model(random_model(tokenizer, 1), tokenizer, place, {"stage": "base", "run": run})
+    known = background_of(life, life.model("base"), tokenizer, 0)
+    view = View(random_model(tokenizer, 1), tokenizer, [5, 6], "base", background=known)
+    assert view.panel("training").meta["folders"] == ["life/runs/pretrain-base/snapshots/step-000004"]
+    for _, panel in panels_of(view):
+        assert str(tmp_path).encode() not in panel.packed()
 
 
 def test_nothing_is_written_past_the_context(tokenizer: Tokenizer, tmp_path: Path) -> None:

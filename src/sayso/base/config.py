@@ -5,7 +5,8 @@ and repeated. `None` means "derive it" and is omitted from the file; `0` means "
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ from sayso.base.files import write_atomic
 def plain(config: Any) -> dict[str, Any]:
     """Return a config dataclass as JSON-ready data: paths become strings, tuples become lists."""
     return {name: _plain_value(value) for name, value in asdict(config).items()}
+
+
+def as_recorded(config: dict[str, Any], stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain config as an earlier version stored the same one, without options that it did not have.
+
+    If the two differ in more than options that have their default now, `config` is returned as it is. So what was made
+    before there was an option is still recognized as made.
+    """
+    earlier = {key: x for key, x in config.items() if key in stored or key not in defaults or x != defaults[key]}
+    return earlier if earlier == stored else config
+
+
+def defaults_of(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a config dataclass as plain data, of those fields that have one."""
+    return {field.name: _plain_value(field.default) for field in fields(kind) if field.default is not MISSING}
 
 
 def save_config(config: Any, path: Path) -> None:

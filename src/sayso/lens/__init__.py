@@ -11,6 +11,7 @@ from sayso.lens.autoencoder_training import (
     fit_autoencoder,
     train_autoencoder,
 )
+from sayso.lens.circuits import Circuit, circuit
 from sayso.lens.corpus import read_corpus, trace_corpus
 from sayso.lens.direct import Attribution, direct_attribution
 from sayso.lens.embedding_maps import EmbeddingChange, embedding_change, neighbor_map
@@ -53,6 +54,7 @@ __all__ = [
     "ActivationPlace",
     "Attribution",
     "AutoencoderTraining",
+    "Circuit",
     "Contexts",
     "Dials",
     "EmbeddingChange",
@@ -84,6 +86,7 @@ __all__ = [
     "analogy",
     "attention_weights",
     "attribution_patch",
+    "circuit",
     "direct_attribution",
     "embedding_change",
     "fit_autoencoder",

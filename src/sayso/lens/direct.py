@@ -16,7 +16,7 @@ from sayso.lens.matrices import matrix
 from sayso.lens.names import Opened
 from sayso.lens.readout import with_logits
 from sayso.lens.targets import LogitDifference, Tokens, index_of
-from sayso.lens.tracing import Ids, Trace, rows_of, trace
+from sayso.lens.tracing import Ids, Trace, at_position, rows_of, rows_seen, trace
 from sayso.model import Transformer
 from sayso.model.norm import RMSNorm
 from sayso.model.transformer import Block
@@ -66,8 +66,8 @@ def direct_attribution(
     rows = rows_of(network, ids)
     where = index_of(position, rows.shape[1])
     signs = LogitDifference(target, contrast).signs(len(rows), network.config.vocab_size)
-    found = trace(network, rows[:, : where + 1], lambda name: read_by_attribution(network, name))
-    return attributed(network, found, signs)
+    found = trace(network, rows_seen(network, rows, where), lambda name: read_by_attribution(network, name))
+    return attributed(network, at_position(found, where), signs)
 
 
 def attributed(network: Transformer, found: Trace, signs: Tensor) -> Attribution:

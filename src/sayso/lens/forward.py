@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sayso.lens.matrices import matrix
 from sayso.model import Transformer
-from sayso.model.attend import attend, causal, windowed
+from sayso.model.attend import attend, causal, everywhere, windowed
 from sayso.model.attention import Angles, Attention
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotate
@@ -77,6 +77,8 @@ def through(
 
     `visible` is bool [T, T], True for the keys that a query may attend to, instead of the causal mask and windows.
     """
+    if visible is None and model.looks_ahead:
+        visible = everywhere(x.shape[1], x.device)
     positions = torch.arange(x.shape[1], device=x.device)[None]
     angles = model.angles(positions)
     end = model.config.layers if last is None else last + 1

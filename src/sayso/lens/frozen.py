@@ -20,7 +20,7 @@ from sayso.lens.names import Opened
 from sayso.lens.patching import differentiable
 from sayso.lens.readout import with_logits
 from sayso.lens.targets import index_of
-from sayso.lens.tracing import Ids, Trace, rows_of, trace
+from sayso.lens.tracing import Ids, Trace, rows_of, rows_seen, trace
 from sayso.model import Transformer
 from sayso.model.config import GATED
 
@@ -29,7 +29,10 @@ STREAM_POSITIONS = 4096  # maximum positions in a batch of backward passes
 
 @dataclass(frozen=True)
 class LinearMap:
-    """The linear map of the prediction after the last of T tokens; logits are those before a soft cap."""
+    """The linear map of the prediction after one position, which depends on T tokens.
+
+    Its logits are those before a soft cap.
+    """
 
     inputs: Tensor
     """What each token put into the residual stream, x, [T, C]."""
@@ -73,13 +76,13 @@ def linear_map(
     position, and as `trace` does.
     """
     network = differentiable(with_logits(model))
-    rows = _one_row(network, ids, position)
+    rows, at = one_row(network, ids, position)
     network = deepcopy(network).to(dtype).requires_grad_(False)
-    found = trace(network, rows, lambda name: name == _INPUT or name.endswith(_FROZEN))
-    x = found[_INPUT]
+    found = trace(network, rows, lambda name: name == INPUT or name.endswith(FROZEN))
+    x = found[INPUT]
     with torch.enable_grad():
-        matrices = torch.cat([_rows_of_maps(network, found, part) for part in _units(x)])
-    constant = _hidden(network, found, torch.zeros_like(x))[0]
+        matrices = torch.cat([_rows_of_maps(network, found, part, at) for part in _units(x)])
+    constant = prediction(network, found, torch.zeros_like(x), at)[0]
     return LinearMap(x[0], matrices.transpose(0, 1).contiguous(), constant, network.unembed.weight.detach())
 
 
@@ -101,29 +104,33 @@ def token_contributions(
     Raises `UserError` as `linear_map` does, and for an unknown target.
     """
     network = differentiable(with_logits(model))
-    rows = _one_row(network, ids, position)
+    rows, at = one_row(network, ids, position)
     head = network.unembed.weight.detach()
     if bad := [target for target in targets if not 0 <= target < len(head)]:
         raise UserError(f"A target must be a token from 0 to {len(head) - 1:,}; got {bad[0]}.")
-    found = trace(network, rows, lambda name: name == _INPUT or name.endswith(_FROZEN))
+    found = trace(network, rows, lambda name: name == INPUT or name.endswith(FROZEN))
     readers = head[list(targets)]
     with torch.no_grad():
-        bias = readers @ _hidden(network, found, torch.zeros_like(found[_INPUT]))[0]
+        bias = readers @ prediction(network, found, torch.zeros_like(found[INPUT]), at)[0]
     with torch.enable_grad():
-        maps = _rows_of_maps(network, found, readers)
-    return TokenContributions(torch.einsum("ktc,tc->kt", maps, found[_INPUT][0]), bias)
+        maps = _rows_of_maps(network, found, readers, at)
+    return TokenContributions(torch.einsum("ktc,tc->kt", maps, found[INPUT][0]), bias)
 
 
-def _one_row(network: Transformer, ids: Ids, position: int) -> Tensor:
-    """Return the ids [1, T] up to a position. Raises `UserError` for several rows and an unknown position."""
+def one_row(network: Transformer, ids: Ids, position: int) -> tuple[Tensor, int]:
+    """Return the ids [1, T] on which a prediction depends, and its position among them.
+
+    Raises `UserError` for several rows and an unknown position.
+    """
     rows = rows_of(network, ids)
     if len(rows) > 1:
         raise UserError(f"A linear map belongs to one prediction; got {len(rows)} rows: pass one.")
-    return rows[:, : index_of(position, rows.shape[1]) + 1]
+    at = index_of(position, rows.shape[1])
+    return rows_seen(network, rows, at), at
 
 
-_INPUT = "blocks.0.hook_resid_pre"
-_FROZEN = ("hook_scale", "hook_pattern", "mlp.hook_pre", "mlp.hook_post")
+INPUT = "blocks.0.hook_resid_pre"
+FROZEN = ("hook_scale", "hook_pattern", "mlp.hook_pre", "mlp.hook_post")
 
 
 def _units(x: Tensor) -> tuple[Tensor, ...]:
@@ -132,19 +139,24 @@ def _units(x: Tensor) -> tuple[Tensor, ...]:
     return eye.split(max(1, STREAM_POSITIONS // x.shape[1]))
 
 
-def _rows_of_maps(model: Transformer, found: Trace, units: Tensor) -> Tensor:
+def _rows_of_maps(model: Transformer, found: Trace, units: Tensor, at: int) -> Tensor:
     """Return rows of the tokens' matrices, [n, T, C], for the units [n, C] of the output that they give."""
-    leaf = found[_INPUT].expand(len(units), -1, -1).detach().clone().requires_grad_()
-    (rows,) = torch.autograd.grad((_hidden(model, found, leaf) * units).sum(), leaf)
+    leaf = found[INPUT].expand(len(units), -1, -1).detach().clone().requires_grad_()
+    (rows,) = torch.autograd.grad((prediction(model, found, leaf, at) * units).sum(), leaf)
     return rows
 
 
-def _hidden(model: Transformer, found: Trace, x: Tensor) -> Tensor:
-    """Return the normalized stream [n, C] at the last position for inputs [n, T, C], by the frozen model."""
+def prediction(model: Transformer, found: Trace, x: Tensor, at: int) -> Tensor:
+    """Return the normalized stream [n, C] at a position for inputs [n, T, C], by the frozen model."""
+    probe = Probe(*frozen_part(model, found))
+    return normed(model.norm, through(model, x, probe), probe.inside("ln_final"))[:, at]
+
+
+def frozen_part(model: Transformer, found: Trace) -> tuple[frozenset[str], Callable[[str, Tensor], Tensor]]:
+    """Return the names of the activations that a trace freezes, and the `see` that makes them what they were."""
     gated = model.config.mlp in GATED
-    names = [name for name in found if name != _INPUT and not (gated and name.endswith("mlp.hook_post"))]
-    probe = Probe(frozenset(names), _gated(found) if gated else _ungated(found))
-    return normed(model.norm, through(model, x, probe), probe.inside("ln_final"))[:, -1]
+    names = [name for name in found if name.endswith(FROZEN) and not (gated and name.endswith("mlp.hook_post"))]
+    return frozenset(names), _gated(found) if gated else _ungated(found)
 
 
 def _gated(found: Trace) -> Callable[[str, Tensor], Tensor]:

@@ -81,6 +81,16 @@ def trace(
     return Trace({name: found[name] for name in wanted}, rows)
 
 
+def rows_seen(model: Transformer, rows: Tensor, position: int) -> Tensor:
+    """Return the part of rows [B, T] on which the prediction after a position depends."""
+    return rows if model.looks_ahead else rows[:, : position + 1]
+
+
+def at_position(found: Trace, position: int) -> Trace:
+    """Return a trace of activations [B, T, ...] with one position, [B, 1, ...]."""
+    return Trace({name: x[:, position : position + 1].clone() for name, x in found.activations.items()}, found.ids)
+
+
 class _Done(Exception):  # noqa: N818 - not an error: ends a forward pass early
     """All that is wanted has been seen."""
 

@@ -37,6 +37,11 @@ def causal(time: int, device: torch.device, window: int = 0) -> Tensor:
     return visible.triu(1 - window) if window else visible
 
 
+def everywhere(time: int, device: torch.device) -> Tensor:
+    """Return the mask [T, T] of positions that attend to all others, later ones too."""
+    return torch.ones(time, time, dtype=torch.bool, device=device)
+
+
 def windowed(mask: Tensor | None, window: int, positions: Tensor) -> Tensor | None:
     """Return the mask limited to a window, for tokens at columns `positions` [B or 1, T] of the keys.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sayso.model.activation import activation
-from sayso.model.attend import windowed
+from sayso.model.attend import everywhere, windowed
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
 from sayso.model.config import GATED, ModelConfig
 from sayso.model.embedding import embedding
@@ -74,6 +74,8 @@ class Transformer(nn.Module):
         self.config = config
         self.recompute = False
         """Whether the backward pass recomputes each block's activations to save memory (Chen et al. 2016)."""
+        self.looks_ahead = False
+        """Whether positions attend to later ones too unless a mask says otherwise, as in some compiled programs."""
         self.embed = embedding(config.vocab_size, config.width)
         self.positions = embedding(config.context, config.width) if config.positions == "learned" else None
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
@@ -178,6 +180,8 @@ class Transformer(nn.Module):
     def _masks(self, mask: Mask, positions: Tensor, cache: KeyValueCache | None) -> list[Mask]:
         """Return the mask of each layer; `Blocks` apply the windows themselves."""
         config = self.config
+        if mask is None and self.looks_ahead:
+            mask = everywhere(positions.shape[1], positions.device)[None, None]
         if not config.windows or isinstance(mask, Blocks):
             return [mask] * config.layers
         columns = positions if cache is not None else torch.arange(positions.shape[1], device=positions.device)[None]

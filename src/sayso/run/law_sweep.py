@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from rich.table import Table
 
-from sayso.base.config import plain
+from sayso.base.config import as_recorded, defaults_of, plain
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, require
 from sayso.base.files import read_object, sha256, write_atomic, write_json
@@ -171,6 +171,7 @@ def _stored_plan(options: Sweep, folder: Path) -> SweepPlan | None:
     if options.restart or not path.exists():
         return None
     stored, identity = read_object(path, "options", "inputs", "plan"), _identity(options)
+    identity["options"] = as_recorded(identity["options"], stored["options"], defaults_of(type(options)))
     same = all(stored[key] == identity[key] for key in identity)
     return SweepPlan.from_dict(stored["plan"]) if same else None
 

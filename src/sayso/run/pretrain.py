@@ -154,17 +154,16 @@ def _after(
     session: Session, options: Pretrain, tokenizer: Tokenizer, derived: Derived, state: State
 ) -> Callable[[State], None]:
     """Return what happens to the state after each step: its matrices stay sparse, and snapshots are kept."""
-    steps = snapshot_steps(derived["steps"], options.snapshots)
     sparsity = Sparsity(options.weight_sparse, derived["steps"]) if options.weight_sparse else None
 
     def save(state: State, folder: Path) -> None:
         save_model(state.model, tokenizer, folder, session.lineage("base", None, derived, state))
 
-    if steps:
+    snapshots = Snapshots(session.folder, snapshot_steps(derived["steps"], options.snapshots), save)
+    if ahead := snapshots.ahead():
         each = sum(weight.numel() * weight.element_size() for weight in state.model.parameters()) / 1e6
-        told = ", ".join(f"{step:,}" for step in steps)
+        told = ", ".join(f"{step:,}" for step in ahead)
         say(f"Keeping the weights of steps {told} in {session.folder / FOLDER}, {each:,.1f} MB each.")
-    snapshots = Snapshots(session.folder, steps, save)
 
     def after(state: State) -> None:
         if sparsity:

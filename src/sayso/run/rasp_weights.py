@@ -112,7 +112,7 @@ def compile_rasp(options: Compile) -> Weights:
             program, _alphabet(options, program), options.length, causal=options.causal, architecture=architecture
         )
         lineage = lineage_of(compiled, program, name)
-        made = is_made(folder, lineage, replace=options.replace)
+        made = is_made(folder, lineage, replace=options.replace, absent={"norm": "rms", "mlp": "gelu"})
         if not made:
             check_replaceable(folder)
             save(compiled, folder, lineage)

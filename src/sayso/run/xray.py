@@ -15,10 +15,11 @@ from sayso.reply.conversation import Replier
 from sayso.run.results import Written
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
-from sayso.weights.folder import BOTH_DIRECTIONS, load_model
-from sayso.weights.lineage import read_lineage
 from sayso.weights.models import called, newest_model
 from sayso.xray.background import background_of
+from sayso.xray.examples import LENGTH, text_rows
+from sayso.xray.opened import Vocabulary, check_alike, opened
+from sayso.xray.predictions import NO_TEXT
 from sayso.xray.saved import POSITIONS, save_page
 from sayso.xray.view import View
 
@@ -52,50 +53,67 @@ class Xray(Options):
     """Folder of the life."""
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A model that is looked into."""
+
+    replier: Replier
+    folder: Path
+
+    @property
+    def named_vocabulary(self) -> tuple[str, Vocabulary]:
+        """Its name, and the texts of its ids."""
+        return called(self.folder), Vocabulary(self.replier.tokenizer, self.replier.model.config.vocab_size)
+
+
 def xray(options: Xray) -> Written:
     """Write a page that shows why a model's next token came."""
     new_file(options.out, "--out", options.replace)
-    folder = newest_model(Life(options.life), options.model)
+    names = [name for name in (options.model, options.beside) if name is not None]
+    folders = [newest_model(Life(options.life), name) for name in names]
     with locked(options.out):
         new_file(options.out, "--out", options.replace)
-        replier = _opened(folder, options)
-        view = _view(replier, options, options.text, folder)
-        save_page(view, options.out, _beside(view, replier, options, folder))
+        first, *others = (_open(folder, options) for folder in folders)
+        for other in others:
+            check_alike(first.named_vocabulary, other.named_vocabulary)
+        view = _view(first, options, options.text)
+        save_page(view, options.out, _beside(view, first, others, options))
     say(f"Saved {options.out}: {options.out.stat().st_size / 1e6:,.1f} MB. Open it in a browser.")
     return Written(options.out)
 
 
-def _opened(folder: Path, options: Xray) -> Replier:
-    if read_lineage(folder).get("attention") == BOTH_DIRECTIONS:
+def _open(folder: Path, options: Xray) -> _Opened:
+    """Return a model. Raises `UserError` if it cannot do what the options ask for."""
+    replier, life = opened(folder, pick_device(options.device).kind), Life(options.life)
+    if options.tokens and replier.model.looks_ahead:
+        raise UserError(f"--tokens needs a model that writes. {NO_TEXT}")
+    if options.examples and text_rows(life.data("text"), replier.tokenizer, options.examples) is None:
         raise UserError(
-            f"'{folder}' attends in both directions, and an x-ray shows models that read from left to right; compile "
-            "the program with --causal."
+            f"--examples needs held-out text, but '{life.data('text')}' has too little for a row of {LENGTH} tokens; "
+            "run sayso prepare with --val above 0, or omit --examples."
         )
-    return Replier(*load_model(folder, pick_device(options.device).kind))
+    return _Opened(replier, folder)
 
 
-def _view(replier: Replier, options: Xray, text: str, folder: Path) -> View:
-    """Return the view of a text and of what the model in a folder says after it."""
-    given, made = _ids(replier, options, text)
+def _view(model: _Opened, options: Xray, text: str) -> View:
+    """Return the view of a text and of what a model says after it."""
+    given, made = _ids(model.replier, options, text)
     prompt = max(len(given), len(given) + len(made) - POSITIONS + 1)  # the first that is explained
-    return _of(replier, options, [*given, *made], prompt, folder)
+    return _of(model, options, [*given, *made], prompt)
 
 
-def _of(replier: Replier, options: Xray, ids: list[int], prompt: int, folder: Path) -> View:
+def _of(model: _Opened, options: Xray, ids: list[int], prompt: int) -> View:
+    replier, folder = model.replier, model.folder
     known = background_of(Life(options.life), folder, replier.tokenizer, options.examples)
     return View(replier.model, replier.tokenizer, ids, called(folder), prompt, known)
 
 
-def _beside(view: View, replier: Replier, options: Xray, folder: Path) -> View | None:
+def _beside(view: View, first: _Opened, others: list[_Opened], options: Xray) -> View | None:
     """Return the view that is shown beside another one: of another text, or of the same tokens in another model."""
-    if options.beside is not None:
-        folder = newest_model(Life(options.life), options.beside)
-        replier = _opened(folder, options)
+    model = others[0] if others else first
     if options.beside_text is not None:
-        return _view(replier, options, options.beside_text, folder)
-    if options.beside is None:
-        return None
-    return _of(replier, options, view.ids[0].tolist(), view.prompt, folder)
+        return _view(model, options, options.beside_text)
+    return _of(model, options, view.ids[0].tolist(), view.prompt) if others else None
 
 
 def _ids(replier: Replier, options: Xray, text: str) -> tuple[list[int], list[int]]:

@@ -16,6 +16,7 @@ from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
 
+from sayso.base.config import as_recorded, defaults_of
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import Life
@@ -192,7 +193,12 @@ def open_session(life: Life, act: str, name: str, options: Training, inputs: dic
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
     marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
-    return Session(life, act, name, options.recorded, marks, options.replace)
+    found = Session(life, act, name, options.recorded, marks, options.replace)
+    path = found.folder / "plan.json"
+    stored = read_object(path).get("options") if path.exists() else None
+    if not isinstance(stored, dict):
+        return found
+    return replace(found, options=as_recorded(found.options, stored, defaults_of(type(options))))
 
 
 def _difference(stored: Derived, current: Derived) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sayso.base.errors import UserError
+from sayso.base.files import disk_full
 from sayso.base.life import Life
 from sayso.train.checkpoint import checkpoints_in, step_of
 from sayso.train.loop import State
@@ -35,9 +37,24 @@ class Snapshots:
     """Writes a model folder."""
 
     def offer(self, state: State) -> None:
-        """Save the weights if this is one of the steps."""
-        if state.step in self.steps:
-            self.save(state, self.folder / FOLDER / f"step-{state.step:06d}")
+        """Save the weights if this is one of the steps. Raises `UserError` if the disk is full."""
+        if state.step not in self.steps:
+            return
+        path = self.folder / FOLDER / f"step-{state.step:06d}"
+        try:
+            self.save(state, path)
+        except Exception as error:
+            if not disk_full(error):
+                raise
+            raise UserError(
+                f"The disk is full: the weights of step {state.step:,} could not be kept in '{path}' ({error}). Free "
+                "some space, or use --snapshots 0 to keep no more, and repeat the command to resume."
+            ) from None
+
+    def ahead(self) -> list[int]:
+        """Return the steps that the run has not passed, as its newest checkpoint tells."""
+        passed = max(map(step_of, checkpoints_in(self.folder / "checkpoints")), default=-1)
+        return [step for step in self.steps if step > passed]
 
 
 def snapshots_of(life: Life, model: Path) -> dict[int, Path]:

@@ -94,8 +94,13 @@ def load_model(
     return read_together(folder, lambda: _load(folder, device, plain, scores))
 
 
+def attends_both_ways(folder: Path) -> bool:
+    """Return whether a model folder holds a compiled program whose positions also see later ones."""
+    return read_lineage(folder).get("attention") == BOTH_DIRECTIONS
+
+
 def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
-    if read_lineage(folder).get("attention") == BOTH_DIRECTIONS:
+    if attends_both_ways(folder):
         raise UserError(
             f"'{folder}' attends in both directions, so that it cannot generate text; it is applied to a whole input "
             "(sayso rasp run)."
@@ -126,7 +131,9 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     source = weights_file(folder)
     facts, found = read_json(path), read_weights(source)
     if not isinstance(facts, dict) or not facts.get("quantization_config"):
-        return model_of(facts, found, source, config_path=path).to(device)
+        model = model_of(facts, found, source, config_path=path).to(device)
+        model.looks_ahead = attends_both_ways(folder)
+        return model
     try:
         scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=has_quantized_ends(facts))
         found, quantized = quantized_from_hub(found, scheme)

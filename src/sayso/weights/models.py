@@ -3,7 +3,9 @@
 A name is a model of the life (`base`, `tuned`, `aligned`, or a name of the user's) or the path of a model folder.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
@@ -50,13 +52,16 @@ def called(folder: Path) -> str:
     return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
 
 
-def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
+def is_made(
+    folder: Path, lineage: dict[str, Any], *, replace: bool, absent: Mapping[str, Any] = MappingProxyType({})
+) -> bool:
     """Whether the folder already has a model with this lineage.
 
-    Raises `UserError` if the folder has another model and `replace` is false, or holds anything but a model of Sayso.
+    `absent` are the values of keys that lineages did not have at first. Raises `UserError` if the folder has another
+    model and `replace` is false, or holds anything but a model of Sayso.
     """
     found = read_lineage(folder)
-    if found and all(found.get(key) == value for key, value in lineage.items()):
+    if found and all({**absent, **found}.get(key) == value for key, value in lineage.items()):
         check_saved(folder)
         return True
     check_replaceable(folder)

@@ -25,9 +25,11 @@ class Background:
     """Returns rows of ids [N, T] in which examples of neurons are looked for; None = there is no text."""
     names: Names | None = None
     """What the parts of a compiled program are."""
+    place: Path | None = None
+    """The folder in which the life is; a page names the snapshots from there, and no other folder of the machine."""
 
 
 def background_of(life: Life, folder: Path, tokenizer: Tokenizer, rows: int) -> Background:
     """Return what a life knows of the model in a folder, with at most `rows` rows of held-out text."""
     corpus = partial(text_rows, life.data("text"), tokenizer, rows)
-    return Background(snapshots_of(life, folder), corpus, names_in(folder))
+    return Background(snapshots_of(life, folder), corpus, names_in(folder), life.root.parent)

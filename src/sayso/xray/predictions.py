@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sayso.base.errors import UserError
 from sayso.lens.positions import position_kinds
 from sayso.lens.readout import lens_measures, logprobs_of
 from sayso.sample.generate import generate
@@ -18,6 +19,7 @@ from sayso.xray.pack import Panel
 if TYPE_CHECKING:
     from sayso.xray.view import View
 
+NO_TEXT = "This program attends in both directions, so that it cannot write on; compile it with --causal."
 COLUMNS = 64
 """Positions of a piece of the map: a vocabulary of numbers for each is computed at once."""
 CELL = 5
@@ -28,12 +30,13 @@ def tokens_panel(view: "View") -> Panel:
     """Return the model's shape, and of each token its text, surprisal in bits and rank when it was predicted.
 
     meta["parts"] names the parts of a compiled program, and is None for other models.
-    The first token was not predicted; its surprisal is NaN, and its rank -1.
+    The first token was not predicted; its surprisal is NaN, and its rank -1. So are those of all tokens if positions
+    also see later ones.
     """
     config, ids = view.network.config, view.ids[0]
     surprisal, rank = torch.full((view.length,), math.nan), torch.full((view.length,), -1)
     with torch.no_grad():
-        for first in range(0, view.length - 1, COLUMNS):
+        for first in () if view.network.looks_ahead else range(0, view.length - 1, COLUMNS):
             last = min(first + COLUMNS, view.length - 1)
             logprobs = logprobs_of(view.network, view.streams[-1, first:last])
             of_next = logprobs.gather(-1, ids[first + 1 : last + 1, None])
@@ -54,6 +57,7 @@ def tokens_panel(view: "View") -> Panel:
         "logit_cap": config.logit_cap,
         "parameters": sum(weight.numel() for weight in view.network.parameters()),
         "positions": list(position_kinds(view.network)),
+        "looks_ahead": view.network.looks_ahead,
     }
     tokens = [[token, view.text(token)] for token in ids.tolist()]
     names = view.background.names
@@ -91,7 +95,12 @@ def logits_panel(view: "View", position: int) -> Panel:
 
 
 def continued_panel(view: "View", count: int) -> Panel:
-    """Return the text that the model writes after the row, greedily, in at most `count` tokens; [t] ids."""
+    """Return the text that the model writes after the row, greedily, in at most `count` tokens; [t] ids.
+
+    Raises `UserError` for a model whose positions also see later ones.
+    """
+    if view.network.looks_ahead:
+        raise UserError(NO_TEXT)
     sampling = Sampling(temperature=0, max_tokens=count)
     (made,) = generate(view.network, [view.ids[0].tolist()], sampling, view.tokenizer.stop_ids)
     return Panel({"text": view.tokenizer.decode(made.ids)}, {"ids": torch.tensor(made.ids, dtype=torch.int32)})
@@ -99,5 +108,5 @@ def continued_panel(view: "View", count: int) -> Panel:
 
 def words_panel(view: "View") -> Panel:
     """Return the text of every token of the vocabulary, in UTF-8, with NUL between them."""
-    texts = (view.text(token).replace("\0", "\ufffd") for token in range(view.network.config.vocab_size))
+    texts = (text.replace("\0", "\ufffd") for text in view.vocabulary.texts)
     return Panel({}, {"texts": torch.frombuffer(bytearray("\0".join(texts).encode()), dtype=torch.uint8)})

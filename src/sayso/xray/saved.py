@@ -12,17 +12,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
+from sayso.xray.opened import check_alike
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import COLUMNS
 from sayso.xray.view import View
 
 MODULES = (
     *("unpack", "source", "place", "dom", "sampling", "why_numbers", "side", "beside", "tokens", "embedding", "map"),
-    *("block", "distance", "head", "neurons", "logits", "why", "what_if", "training", "stops", "tour", "main"),
+    *("block", "distance", "head", "neurons", "logits", "why", "circuit", "what_if", "training"),
+    *("stops", "tour", "main"),
 )
 """The page's modules, each after those that it imports."""
 POSITIONS = 8
@@ -35,21 +35,11 @@ def save_page(view: View, path: Path, beside: View | None = None) -> None:
     Raises `UserError` for two models with different tokenizers.
     """
     if beside is not None:
-        check_alike(view, beside)
+        check_alike(*((one.name, one.vocabulary) for one in (view, beside)))
     pieces = [_script(key, panel, 0) for key, panel in panels_of(view, beside)]
     if beside is not None:
         pieces += [_script(key, panel, 1) for key, panel in panels_of(beside, view, leads=False)]
     write_atomic(path, page("\n".join(pieces), bundled()))
-
-
-def check_alike(view: View, beside: View) -> None:
-    """Raise `UserError` unless every id has the same text in both models."""
-    texts = (one.panel("words").arrays["texts"] for one in (view, beside))
-    if not torch.equal(*texts):
-        raise UserError(
-            f"'{view.name}' and '{beside.name}' have different tokenizers, so that one selection cannot drive both; "
-            "compare models that read the same tokens."
-        )
 
 
 def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> Iterator[tuple[str, Panel]]:
@@ -58,7 +48,6 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
     The candidates of a view beside it are explained as well; `leads` is whether the tokens explained by default are
     those of this view, and not of the other. Rows of different lengths end together.
     """
-    asked = view if leads or beside is None else beside
     for kind in ("tokens", "positions", "heads", "words", "training"):
         yield _made(view, kind)
     for first in range(0, view.length, COLUMNS):
@@ -68,11 +57,13 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
     explained = {}
     for position in range(max(0, view.length - POSITIONS), view.length):
         yield _made(view, "logits", position=position)
-        yield key_of("why", {"position": position}), _why(view, position, beside)
-        explained[position] = _explained(asked, _paired(view, position, asked))
+        why, explained[position] = _asked(view, position, beside, leads=leads)
+        yield key_of("why", {"position": position}), why
     for position, tokens in explained.items():
         with suppress(UserError):  # a quantized model has no numbers by token
             yield _made(view, "by_token", position=position, tokens=[*tokens])
+        with suppress(UserError):  # nor has one whose norms are behind its layers a circuit
+            yield _made(view, "circuit", position=position, target=tokens[0], contrast=tokens[1])
     for layer in range(view.network.config.layers):
         yield from _of_layer(view, layer, explained)
 
@@ -103,18 +94,36 @@ def _paired(view: View, position: int, other: View) -> int:
     return max(0, position + other.length - view.length)
 
 
+def _asked(view: View, position: int, beside: View | None, *, leads: bool) -> tuple[Panel, tuple[int, int]]:
+    """Return what adds up to the logits of all candidates after a position, and the two that the page compares."""
+    if leads or beside is None:
+        why = _why(view, position, beside)
+        return why, _explained(view, position, why)
+    first = _paired(view, position, beside)
+    led = _why(beside, first, view)
+    return view.panel("why", position=position, tokens=_candidates(led)), _explained(beside, first, led)
+
+
 def _why(view: View, position: int, beside: View | None) -> Panel:
     """Return what adds up to the logits of the likeliest tokens after a position, and of those of the other row."""
     if beside is None:
         return view.panel("why", position=position)
-    others = beside.panel("why", position=_paired(view, position, beside)).meta["candidates"]
-    return view.panel("why", position=position, tokens=[token for token, _ in others])
+    others = beside.panel("why", position=_paired(view, position, beside))
+    return view.panel("why", position=position, tokens=_candidates(others))
 
 
-def _explained(view: View, position: int) -> tuple[int, int]:
-    """Return the token that the page explains by default, and the one that it compares it with."""
-    candidates = [token for token, _ in view.panel("why", position=position).meta["candidates"]]
-    following = int(view.ids[0, position + 1]) if position + 1 < view.length else candidates[0]
+def _candidates(why: Panel) -> list[int]:
+    return [token for token, _ in why.meta["candidates"]]
+
+
+def _explained(view: View, position: int, why: Panel) -> tuple[int, int]:
+    """Return the token that the page explains by default, and the one that it compares it with.
+
+    They are among the candidates of `why`, which the other row may have named.
+    """
+    candidates = _candidates(why)
+    follows = position + 1 < view.length and not view.network.looks_ahead
+    following = int(view.ids[0, position + 1]) if follows else candidates[0]
     target = following if following in candidates else candidates[0]
     return target, next(token for token in candidates if token != target)
 

@@ -5,6 +5,7 @@ S models, from the untrained one to the last, T tokens, k likeliest tokens.
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,30 +45,58 @@ class _Predicted:
     """How it goes on."""
 
 
+@dataclass(frozen=True)
+class Final:
+    """What the model of a view itself predicts."""
+
+    followed: Tensor
+    """The tokens that are followed through training, its likeliest ones [T, k]."""
+    predicted: _Predicted
+
+
+def final_of(view: "View") -> Final:
+    """Return what the model of a view predicts itself: the part of the panel for which that model is run."""
+    with torch.no_grad():
+        streams = view.streams[-1]
+        followed = torch.cat([_likely(logprobs_of(view.network, x))[0] for x in streams.split(PIECE)])
+        return Final(followed, _predicted(view, view.network, streams, followed))
+
+
 def training_panel(view: "View") -> Panel:
     """Return what each model that was kept in training, and the final one, predicts at each position and writes.
 
     Arrays: top and their logprobs [S, T, k]; followed [T, k], the likeliest tokens of the final model, and their
     followed_logprobs [S, T, k]; surprisal [S, T] of the row's tokens in bits, NaN for the first. meta["steps"] has the
-    steps of all but the final model, none if no weights were kept.
+    steps of all but the final model, none if no weights were kept; meta["folders"] has the folder of each, from that in
+    which the life is.
     """
-    if not view.background.snapshots:
+    return view.learned
+
+
+def learned_of(view: "View") -> Panel:
+    """Return the panel. Only its final part runs the view's model; see `final_of`."""
+    snapshots, place = view.background.snapshots, view.background.place
+    if not snapshots:
         return Panel({"steps": []})
+    followed = view.final.followed
     with torch.no_grad():
-        streams = view.streams[-1]
-        followed = torch.cat([_likely(logprobs_of(view.network, x))[0] for x in streams.split(PIECE)])
-        models = (load_weights(folder, view.network.device.type) for folder in view.background.snapshots.values())
+        models = (load_weights(folder, view.network.device.type) for folder in snapshots.values())
         found = [_predicted(view, model, _last_stream(view, model), followed) for model in models]
-        found.append(_predicted(view, view.network, streams, followed))
+        found.append(view.final.predicted)
     names = {"top": "top", "logprobs": "logprobs", "followed_logprobs": "followed", "surprisal": "surprisal"}
     arrays = {name: torch.stack([getattr(one, part) for one in found]) for name, part in names.items()}
     meta = {
-        "steps": [*view.background.snapshots],
-        "folders": [*map(str, view.background.snapshots.values())],
+        "steps": [*snapshots],
+        "folders": [_named(folder, place) for folder in snapshots.values()],
         "said": [one.said for one in found],
         "words": view.words(torch.cat((arrays["top"].flatten(), followed.flatten()))),
     }
     return Panel(meta, {**arrays, "followed": followed})
+
+
+def _named(folder: Path, place: Path | None) -> str:
+    """Return a folder from the place in which the life is; only its name if that is unknown."""
+    return (folder.relative_to(place) if place else Path(folder.name)).as_posix()
 
 
 def _last_stream(view: "View", model: Transformer) -> Tensor:

@@ -21,17 +21,19 @@ from sayso.base.errors import UserError, nearest
 from sayso.lens.direct import read_by_attribution
 from sayso.lens.examples import Examples
 from sayso.lens.readout import with_logits
-from sayso.lens.tracing import Ids, Trace, rows_of, trace
+from sayso.lens.tracing import Ids, Trace, at_position, rows_of, rows_seen, trace
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.xray.background import Background
+from sayso.xray.circuit import circuit_panel, density_of
 from sayso.xray.embeddings import embedding_panel, positions_panel, stream_panel
 from sayso.xray.examples import examples_panel
 from sayso.xray.heads import attention_of, head_panel, heads_panel, written_panel
 from sayso.xray.neurons import neurons_panel
+from sayso.xray.opened import Vocabulary, text_of
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tokens_panel, words_panel
-from sayso.xray.training import training_panel
+from sayso.xray.training import Final, final_of, learned_of, training_panel
 from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import by_token_panel, why_panel
 
@@ -106,12 +108,27 @@ class View:
         """What the last norm divides by at each position [T, 1]."""
         return self.trace("ln_final.hook_scale")["ln_final.hook_scale"][0]
 
+    @cached_property
+    def final(self) -> Final:
+        """What the model predicts itself, beside that of its earlier weights."""
+        return final_of(self)
+
+    @cached_property
+    def learned(self) -> Panel:
+        """The panel of training time. Once `final` is known, the model is not used, and any thread may ask for it."""
+        return learned_of(self)
+
+    @cached_property
+    def density(self) -> float:
+        """Share of the weights in the blocks that are not zero."""
+        return density_of(self.network)
+
     def read(self, position: int) -> Trace:
         """Return what attribution reads for the prediction after a position."""
         if self._read is None or self._read[0] != position:
             wanted = partial(read_by_attribution, self.network)
-            found = trace(self.network, self.ids[:, : position + 1], wanted)
-            self._read = position, Trace({name: x[:, -1:].clone() for name, x in found.activations.items()}, found.ids)
+            found = trace(self.network, rows_seen(self.network, self.ids, position), wanted)
+            self._read = position, at_position(found, position)
         return self._read[1]
 
     def attention(self, layer: int) -> dict[str, Tensor]:
@@ -121,13 +138,13 @@ class View:
         return self._attention[1]
 
     def text(self, token: int) -> str:
-        r"""Return the text of a token; bytes that are no text by themselves appear as in `\xe2`."""
-        if token in self.tokenizer.control:
-            return self.tokenizer.control[token]
-        try:
-            return self.tokenizer.decode_bytes([token]).decode("utf-8", "backslashreplace")
-        except (IndexError, KeyError):  # a vocabulary may have more rows than the tokenizer has tokens
-            return f"<{token}>"
+        """Return the text of a token, as `text_of` does."""
+        return text_of(self.tokenizer, token)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The texts that the model's ids stand for."""
+        return Vocabulary(self.tokenizer, self.network.config.vocab_size)
 
     def alike(self, text: str) -> list[int]:
         """Return the ids of another text, after the control tokens that this row begins with."""
@@ -183,6 +200,7 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "continued": continued_panel,
     "why": why_panel,
     "by_token": by_token_panel,
+    "circuit": circuit_panel,
     "what_if": what_if_panel,
 }
 """What each panel is computed by."""

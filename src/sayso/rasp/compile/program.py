@@ -133,6 +133,7 @@ def compile_program(
     ids, bos = list(vocabulary.tokens.values()), vocabulary.tokenizer.specials[BOS]
     add_dimensions(encoder.circuit, architecture)
     model = build(encoder.circuit, length, layers, vocabulary.tokenizer.vocab_size, ids, bos, architecture)
+    model.looks_ahead = not causal
     set_results(model, encoder.circuit, dict(zip(vocabulary.results, codes, strict=True)))
     shape = tuple(encoder.circuit.shape(layers))
     return Compiled(model, vocabulary, length, causal, shape, _names(encoder.circuit, layers))

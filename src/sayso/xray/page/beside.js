@@ -50,11 +50,11 @@ function form(beside) {
   return box;
 }
 
-// Fill the choice of models with those of the server, and of its life if it has one.
+// Fill the choice of models with those of the server and its life; those that cannot be shown say why.
 async function offer(model, asked) {
   if (model.length > 1) return;
-  const read = async (path) => (await ask(path)).json();
-  const [served, made] = await Promise.all([read("/v1/models"), read("/api/models").catch(() => ({ models: [] }))]);
-  const known = new Set([asked.get("beside"), ...served.data.map(({ id }) => id), ...made.models.map(({ name }) => name)].filter((name) => name));
-  model.append(...[...known].map((name) => make("option", { value: name, selected: name === asked.get("beside") }, name)));
+  const given = asked.get("model"), chosen = asked.get("beside");
+  const { models } = await (await ask(`/api/xray/models${given ? `?model=${encodeURIComponent(given)}` : ""}`)).json();
+  if (chosen && !models.some(({ name }) => name === chosen)) models.unshift({ name: chosen, problem: null }); // such as base@500
+  model.append(...models.map(({ name, problem }) => make("option", { value: name, selected: name === chosen, disabled: problem !== null }, problem ? `${name}: ${problem}` : name)));
 }

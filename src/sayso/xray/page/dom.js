@@ -25,6 +25,9 @@ export function digits(value, places = 2) {
 export const signed = (value, places = 2) => (value >= 0 ? "+" : "") + digits(value, places);
 export const percent = (share) => (share > 0 && share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
 
+// What is said in place of the surprise of tokens, which are read before anything is predicted.
+export const AHEAD = "This program attends in both directions: each position has read every token, so that none is a surprise. What is likeliest at a position is the program's value there.";
+
 // A token's text with what is invisible made visible.
 export function shown(text) {
   const visible = text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ | $/g, "·");
@@ -95,6 +98,7 @@ export function drawing(wide, high) {
     for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
     one.textContent = text;
     svg.append(one);
+    return one;
   };
   return [svg, add];
 }

@@ -2,6 +2,7 @@
 
 import { about, choice, names } from "./beside.js";
 import * as block from "./block.js";
+import * as circuit from "./circuit.js";
 import { fill, make, shown } from "./dom.js";
 import * as embedding from "./embedding.js";
 import * as head from "./head.js";
@@ -18,7 +19,7 @@ import * as whatIf from "./what_if.js";
 import * as why from "./why.js";
 import { wanted } from "./why_numbers.js";
 
-const PANELS = { tokens, embedding, map, block, head, neurons, logits, why, "what-if": whatIf, training };
+const PANELS = { tokens, embedding, map, block, head, neurons, logits, why, circuit, "what-if": whatIf, training };
 
 const sides = [];
 let latest = 0;
@@ -53,7 +54,7 @@ async function draw() {
   }
   const [state] = states;
   document.getElementById("model").textContent = `${state.facts.name}, ${(state.facts.shape.parameters / 1e6).toFixed(1)}M parameters`;
-  now.textContent = state.problem ? `At position ${state.p}: ${state.problem}` : `After "${shown(state.facts.tokens[state.p][1])}" at position ${state.p}: why ${state.question}?`;
+  now.textContent = state.problem ? `At position ${state.p}: ${state.problem}` : `${state.facts.shape.looks_ahead ? "For" : "After"} "${shown(state.facts.tokens[state.p][1])}" at position ${state.p}: why ${state.question}?`;
   if (states.length > 1) names(states);
   await Promise.all(Object.entries(PANELS).flatMap(([name, panel]) => bodies(name).map((body, i) => refresh(body, panel, i, turn))));
   if (turn === latest) document.body.dataset.drawn = String(turn);

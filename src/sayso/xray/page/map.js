@@ -13,13 +13,14 @@ export async function draw(body, state) {
   reveal(map);
   render(map);
   tell(map, state.l + 1, state.p);
+  fill(map.python, python(`lens = sayso.lens.logit_lens(model, ids)\nlens.top[:, 0, ${state.p}], lens.top_logprobs[:, 0, ${state.p}].exp()  # of each stream, the input first`));
 }
 
 function begin(body, state) {
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "Map of layers and positions. Arrow keys choose a layer and a position." });
   const room = make("div", { class: "room" }), told = make("output", { class: "told" });
   const scroller = make("div", { class: "scroller map", tabindex: -1 }, room, canvas);
-  const map = { canvas, scroller, told, pieces: new Map(), wide: 64, state };
+  const map = { canvas, scroller, told, python: make("div", {}), pieces: new Map(), wide: 64, state };
   body.map = map;
   const rows = state.facts.shape.layers + 1, columns = state.facts.tokens.length;
   map.wide = columns > 200 ? 12 : 64;
@@ -29,8 +30,7 @@ function begin(body, state) {
     make("p", { class: "what" }, "Each column is a position, each row a layer, from the input at the bottom to the output at the top. A cell shows the token that would come next if the model stopped there; the more color, the surer."),
     scroller, told,
     make("p", { class: "quiet" }, "This is the logit lens: the last norm and the head read every layer, as if it were the last. Early layers speak another language, so what they seem to say is often nonsense."),
-    python("lens = sayso.lens.logit_lens(model, ids)\nlens.top[:, 0, -1], lens.top_logprobs[:, 0, -1].exp()  # of each stream, at the last position"),
-  );
+    map.python);
   scroller.addEventListener("scroll", () => requestAnimationFrame(() => render(map)));
   new ResizeObserver(() => render(map)).observe(scroller);
   const cell = (event) => {

@@ -6,6 +6,8 @@ import { saved } from "./source.js";
 export const depends = ["p", "l", "y", "c", "n"];
 export const compares = true; // two tokens
 
+const OWN_ROWS = " The Python below looks through any text of your own.";
+
 export async function draw(body, state) {
   const { meta, arrays } = await state.load("neurons", { layer: state.l, position: state.p, target: state.y, contrast: state.c });
   const gated = meta.neurons[0].up !== null, most = Math.abs(meta.neurons[0].adds);
@@ -21,7 +23,7 @@ export async function draw(body, state) {
       meta.neurons.map((one) => [name(one.neuron), make("span", { class: "with-bar" }, signed(one.adds), bar(one.adds, most)), digits(one.pre), ...(gated ? [digits(one.up)] : []), digits(one.post), list(one.promotes), list(one.suppresses), ...(parts ? [parts.units[state.l][one.neuron] ?? ""] : [])])),
     make("p", { class: "quiet" }, gated ? `Active = ${activation(meta.mlp)}(before) × up.` : `Active = ${activation(meta.mlp)}(before).`),
     active,
-    python(`sayso.lens.direct_attribution(model, ids, ${state.y}, ${state.c}, position=${state.p}).neurons[0, ${state.l}]\nsayso.lens.trace(model, ids, "blocks.${state.l}.mlp.hook_post")\nsayso.lens.max_examples(model, rows, "blocks.${state.l}.mlp.hook_post")  # rows of a text [N, T]; neuron ${n}`),
+    python(`sayso.lens.direct_attribution(model, ids, ${state.y}, ${state.c}, position=${state.p}).neurons[0, ${state.l}]\nsayso.lens.trace(model, ids, "blocks.${state.l}.mlp.hook_post")\nsayso.lens.max_examples(model, rows, "blocks.${state.l}.mlp.hook_post", 5).values[${n}]  # rows: ids of a text, [N, T]`),
   );
   const show = async () => {
     body.looking = true; // once asked for, the examples of the next neuron are shown as well
@@ -42,9 +44,11 @@ async function examples(state, n) {
     ({ meta: found } = await state.load("examples", { layer: state.l, neuron: n }));
   } catch (error) {
     if (!saved()) throw error;
-    return [make("p", { class: "quiet" }, "This file has no examples of this neuron; sayso xray --examples 64 writes those of the neurons in the table.")];
+    return [make("p", { class: "quiet" }, document.querySelector('script[data-panel^="examples?"]')
+      ? "This file has examples of the neurons in its tables only; on a server, the x-ray finds those of any."
+      : "This file has no examples; sayso xray --examples 64 writes those of the neurons in its tables, from the life's held-out text.", OWN_ROWS)];
   }
-  if (!found.examples) return [make("p", { class: "quiet" }, "There is no text to look through: 'sayso prepare' makes the life's own.")];
+  if (!found.examples) return [make("p", { class: "quiet" }, "This life has no held-out text to look through, or too little for a row of 64 tokens; sayso prepare keeps some where --val is above 0.", OWN_ROWS)];
   return [
     make("h3", {}, `Where neuron ${state.l}.${n} is most active`),
     make("p", { class: "quiet" }, `In ${found.tokens.toLocaleString("en")} tokens of held-out text, at most once in each row; it is above zero at ${percent(found.share)} of them.`),

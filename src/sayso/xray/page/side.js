@@ -49,7 +49,7 @@ export function begun({ load, texts }, { meta, arrays }, given, longest, beside)
 
 // Return the row with the token that is explained and the one that it is compared with; `asked` are those of the address.
 export async function explained(found, asked, wanted) {
-  const y = asked.y ?? found.facts.tokens[found.p + 1]?.[0] ?? null;
+  const y = asked.y ?? (found.facts.shape.looks_ahead ? null : found.facts.tokens[found.p + 1]?.[0]) ?? null;
   const extra = saved() ? [] : [...new Set([y, asked.c].filter((id) => id !== null))], row = { ...found, extra };
   let candidates;
   try {

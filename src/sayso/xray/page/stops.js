@@ -1,6 +1,6 @@
 // What the guided tour says: at each stop, a question of a first-time reader, and its answer in the text's own numbers.
 
-import { digits, percent, shown, signed } from "./dom.js";
+import { AHEAD, digits, percent, shown, signed } from "./dom.js";
 import { saved } from "./source.js";
 import { byToken, difference, wanted } from "./why_numbers.js";
 
@@ -12,6 +12,7 @@ const middle = ({ facts }) => facts.shape.layers >> 1;
 export const STOPS = [
   ["tokens", () => "What does the model read?", async ({ facts, p }) => `The text was cut into ${facts.tokens.length} tokens. The model has read up to ${quoted(facts.tokens[p][1])}, and all that follows is about what comes after it.`],
   ["tokens", () => "What surprised it most?", async ({ facts, surprisal }) => {
+    if (facts.shape.looks_ahead) return AHEAD;
     if (facts.tokens.length < 2) return "The more color a token has, the less the model expected it. With one token there is nothing to expect yet.";
     const at = surprisal.reduce((best, bits, i) => (bits > surprisal[best] || Number.isNaN(surprisal[best]) ? i : best), 1);
     return `The token with the most color is ${quoted(facts.tokens[at][1])}: the model gave it only ${percent(2 ** -surprisal[at])} before it was read.`;
@@ -44,7 +45,7 @@ export const STOPS = [
   }],
   ["head", () => "Which word did it look at?", async ({ facts, p, l, h, load }) => {
     const { arrays } = await load("head", { layer: l, head: h }), time = facts.tokens.length;
-    const row = arrays.pattern.subarray(p * time, p * time + p + 1), at = row.indexOf(Math.max(...row));
+    const row = arrays.pattern.subarray(p * time, (p + 1) * time), at = row.indexOf(Math.max(...row));
     return `From ${quoted(facts.tokens[p][1])}, most at ${quoted(facts.tokens[at][1])}: ${percent(row[at])} of its attention.${at === 0 && p > 0 ? " Heads that find nothing often rest on the first token." : ""}`;
   }],
   ["head", () => "And what did it write?", async ({ p, l, h, load }) => {

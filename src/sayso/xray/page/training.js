@@ -10,6 +10,10 @@ const COLORS = ["strong", "more", "less", "mark", "quiet"], DASHES = ["", "7 3",
 export async function draw(body, state) {
   const { meta, arrays } = await state.load("training"), { steps } = meta;
   const what = make("p", { class: "what" }, "A model begins with random numbers, and learns by correcting them a little, step after step. Here the same text is read by the weights as they were then.");
+  if (state.facts.parts) {
+    fill(body, make("p", {}, "This model was not trained: its weights were computed from a program."));
+    return;
+  }
   if (!steps.length) {
     fill(body, what, make("p", {}, "No weights of this model's training were kept. A new run keeps some: "), make("pre", { tabindex: 0 }, "sayso pretrain --snapshots 10 --name another"));
     return;
@@ -30,7 +34,7 @@ export async function draw(body, state) {
     make("div", { class: "pair" }, likeliest(meta, arrays, state, s, when), curves(meta, arrays, state, s, room(body))),
     folded("All weights", () => everything(meta, arrays, state, when)),
     saved() || state.beside || s === last ? null : make("button", { type: "button", onclick: () => beside(state, steps[s]) }, `Show the weights ${when(s)} beside these`),
-    python(s === last ? `model.logprobs(text)` : `then = sayso.load(${JSON.stringify(meta.folders[s])})\nlogits = sayso.lens.trace(then, ids, "logits")["logits"]\nlogits[0, ${state.p}].softmax(-1)`),
+    python(`then = ${s === last ? "model" : `sayso.load(${JSON.stringify(meta.folders[s])})  # from the folder in which the life is`}\nlogits = sayso.lens.trace(then, ids, "logits")["logits"]\nlogits[0, ${state.p}].softmax(-1)`),
   );
   if (focused) input.focus();
 }

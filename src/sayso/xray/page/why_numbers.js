@@ -5,7 +5,7 @@ export const wanted = (state) => state.load("why", { position: state.p, ...(stat
 
 // Return what each token of the text adds to the logit of token y minus that of token c, and what the biases do.
 export async function byToken(state) {
-  const { arrays } = await state.load("by_token", { position: state.p, tokens: [state.y, state.c] }), size = state.p + 1;
+  const { arrays } = await state.load("by_token", { position: state.p, tokens: [state.y, state.c] }), [, size] = arrays.tokens.shape;
   return { tokens: Float32Array.from({ length: size }, (_, i) => arrays.tokens[i] - arrays.tokens[size + i]), bias: arrays.bias[0] - arrays.bias[1] };
 }
 
