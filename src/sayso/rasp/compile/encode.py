@@ -10,7 +10,7 @@ from math import ceil, log2
 
 import numpy as np
 
-from sayso.rasp.compile.circuit import BOS, ONE, Architecture, Circuit, Form, Head, Unit, plus, reach, times
+from sayso.rasp.compile.circuit import BOS, ONE, SIZE, Architecture, Circuit, Form, Head, Unit, plus, reach, times
 from sayso.rasp.compile.domain import (
     UNDEFINED,
     Apply,
@@ -48,6 +48,8 @@ class Encoder:
         self.rounding = EPSILON * (2 if architecture.norm == "layer" else 1)
         """Relative error of what a sublayer reads: a layer norm also rounds when it subtracts the mean."""
         self.circuit = Circuit()
+        if architecture.norm != "none":
+            assert self.circuit.dimension("norm", 0.0) == SIZE
         self.errors: dict[int, float] = {}
         """Dimension -> bound on its error."""
         self._features: dict[tuple[Node, tuple[float, ...]], Form] = {}
