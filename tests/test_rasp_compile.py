@@ -40,6 +40,7 @@ from sayso.rasp.compile.circuit import ORDINARY, Architecture
 from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, joint_domain
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
+from sayso.rasp.compile.margin import margin_of
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
@@ -516,3 +517,47 @@ def test_an_input_without_a_value_is_told(
     told = capsys.readouterr()
     assert "cannot be divided by 0" in told.err
     assert told.out == ""
+
+
+def test_eight_bits_where_the_margin_allows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that stays right is saved, with its margin, and runs; one that does not is refused, and not saved."""
+    monkeypatch.chdir(tmp_path)
+    few = ["--result", "hist_nobos", "--alphabet", "ab", "--length", "5", "--norm", "none"]
+    many = ["--result", "tokens_int * length", "--tokens", *map(str, range(60)), "--length", "2", "--norm", "none"]
+    for name, words in (("exact", few), ("large", many), ("normed", few[:-2])):
+        assert command(["rasp", "compile", "histogram", *words, "--name", name]) == 0
+    capsys.readouterr()
+    assert command(["quantize", "exact", "--bits", "8"]) == 0
+    assert "Of a margin of 1, 1.00 is left, on all 62 inputs." in capsys.readouterr().out
+    assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
+    assert "[3, 2, 3, 3, 2] (ints)" in capsys.readouterr().out
+    assert read_json(Path("life/models/exact-8bit/config.json"))["quantization_config"]["format"] == "pack-quantized"
+    assert command(["quantize", "exact", "--bits", "8"]) == 0
+    assert "already been quantized" in capsys.readouterr().out
+    assert command(["quantize", "large", "--bits", "8"]) == 2
+    told = capsys.readouterr().err
+    assert "'life/models/large' has no margin for 8 bits: for [" in told
+    assert "Compile it for a smaller --length" in told
+    assert not Path("life/models/large-8bit").exists()
+    assert command(["quantize", "normed", "--bits", "8"]) == 2
+    assert "--head 0" in capsys.readouterr().err
+    assert command(["quantize", "normed", "--bits", "8", "--head", "0"]) == 0
+    for name, sentence in (("exact-8bit", "quantized to 8 bits already"), ("exact", "--method nearest")):
+        assert command(["quantize", name, "--bits", "4" if name == "exact" else "8", "--name", "other"]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_margin_of_weights() -> None:
+    """It is 1 as compiled; inputs without a value do not count; wrong weights have none, and name the input."""
+    program = 1 / (tokens - 1)
+    compiled = compile_program(program, [1, 2, 3], 4)
+    margin = margin_of(compiled, program)
+    assert margin.smallest == pytest.approx(1, abs=1e-3)
+    assert (margin.inputs, margin.all) == (2 + 4 + 8 + 16, True)
+    assert not margin_of(compiled, program, most=20).all
+    compiled.model.unembed.weight.neg_()
+    assert margin_of(compiled, program).smallest <= -1
+    compiled.model.unembed.weight.fill_(torch.nan)
+    assert margin_of(compiled, program).smallest == -torch.inf

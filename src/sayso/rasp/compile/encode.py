@@ -121,13 +121,23 @@ class Encoder:
         if (node, step) not in self._units:
             side = "below" if step.falls else "beyond"
             first, second = (
-                Unit(node.layer, plus(times(step.slope, place), {ONE: -step.slope * edge, BOS: -4.0}),
-                     text=f"{node.text} {side} {edge:g}")
+                Unit(node.layer, self._reads(step, place, edge), text=f"{node.text} {side} {edge:g}")
                 for edge in step.edges
-            )  # fmt: skip
+            )
             self._units[node, step] = first, second
             self.circuit.units += [first, second]
         return self._units[node, step]
+
+    def _reads(self, step: Step, place: Form, edge: float) -> Form:
+        """Return what a hidden unit reads, which is less than 0 at the beginning token.
+
+        How much less is free, and chosen so that int8 holds the row exactly if it can: its largest entry is then 127
+        quarters of a point, and edges are quarters.
+        """
+        form = plus(place, {ONE: -edge})
+        quarters = [4 * factor for factor in form.values()]
+        exact = all(one.is_integer() and abs(one) <= 127 for one in quarters) and self.architecture.norm != "layer"
+        return plus(times(step.slope, form), {BOS: -abs(step.slope) * 127 / 4 if exact else -4.0})
 
     def _line(self, node: Node) -> tuple[Line, Form]:
         """Return the line of a node, and the form of the point on it."""

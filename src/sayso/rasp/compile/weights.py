@@ -27,8 +27,8 @@ from sayso.rasp.compile.line import EPSILON, RISE
 SHARPNESS = {"relu": 1.0, "gelu": 32.0, "swiglu": 128.0}
 CERTAINTY = 30.0
 """Difference between the logit of the value and those of others."""
-SELF = 4.0
-"""By how many slopes the beginning token prefers itself."""
+SELF = 2.0
+"""By how many slopes, or more, the beginning token prefers itself."""
 
 
 def add_dimensions(circuit: Circuit, architecture: Architecture) -> None:
@@ -173,7 +173,9 @@ def _attend(attention: Attention, head: Head, number: int, length: int, circuit:
         _set(attention.key.weight[first + place], circuit.read(key), 1.0)
     last = first + len(head.scores)
     level = log(head.weight) * root if head.counts else -slope / 2
-    _set(attention.query.weight[last], circuit.read({ONE: level, BOS: SELF * slope}), 1.0)
+    steps = max(1, min(127, int(127 * abs(level) / (SELF * slope))))  # of 127 of int8, which then holds both exactly
+    own = max(SELF * slope, 127 / steps * abs(level))
+    _set(attention.query.weight[last], circuit.read({ONE: level, BOS: own}), 1.0)
     _set(attention.key.weight[last], circuit.read({BOS: 1.0}), 1.0)
     for place, (dimension, reads) in enumerate(head.outputs.items()):
         _set(attention.value.weight[first + place], circuit.read(reads), 1.0)
