@@ -15,6 +15,7 @@ import torch
 from bench.harness import parser, result, say, sized
 from sayso.rasp import Selector, SOp, aggregate, indicator, indices, length, lookup, run, select, selector_width, where
 from sayso.rasp import tokens as token
+from sayso.rasp.compile.circuit import ORDINARY, Architecture
 from sayso.rasp.compile.domain import CompileError
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.interpreter import EvaluationError
@@ -79,7 +80,9 @@ def drawn(rng: random.Random) -> Step:
     return rng.randrange(100), rng.randrange(100), rng.randrange(100), rng.randrange(100)
 
 
-def refusal_of(program: SOp, inputs: Sequence[Sequence[object]], *, causal: bool) -> str:
+def refusal_of(
+    program: SOp, inputs: Sequence[Sequence[object]], *, causal: bool, architecture: Architecture = ORDINARY
+) -> str:
     """Return why a program is not compiled, without its numbers; "" if it is, and all three executions are equal.
 
     Inputs for which the interpreter has no value are not compared. Raises `RuntimeError` with what differs.
@@ -93,7 +96,7 @@ def refusal_of(program: SOp, inputs: Sequence[Sequence[object]], *, causal: bool
     batch, expected = [one for one, _ in known], [values for _, values in known]
     check("tensors", run_batch(program, batch, causal=causal), expected, batch, program)
     try:
-        compiled = compile_program(program, ALPHABET, LENGTH, causal=causal)
+        compiled = compile_program(program, ALPHABET, LENGTH, causal=causal, architecture=architecture)
     except CompileError as error:
         return re.sub(r"-?[\d,]*\d(\.\d+)?(e-?\d+)?", "N", error.reason.split("; ")[0].split(" (")[0])
     check("weights", compiled.batch(batch), expected, batch, program)

@@ -82,6 +82,7 @@ def scaled(kind: str, theta: float = 50.0) -> dict:
 
 FAMILIES = {
     "gpt2": ("gpt2", GPT2),
+    "gpt2-relu": ("gpt2", GPT2 | {"activation_function": "relu"}),
     "gpt2-untied": ("gpt2", GPT2 | {"tie_word_embeddings": False, "n_inner": 40}),
     "llama": ("llama", SHAPE),
     "llama-biases-tied": ("llama", SHAPE | {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
@@ -376,7 +377,7 @@ def test_an_invalid_shape_of_our_own_family_is_refused(shape: object) -> None:
         ("smollm3", {"no_rope_layers": [1, 2]}, "no_rope_layers"),
         ("apertus", {"hidden_act": "xielu"}, "hidden_act relu2"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx False"),
-        ("gpt2", {"activation_function": "relu"}, "gelu_new"),
+        ("gpt2", {"activation_function": "tanh"}, "gelu_new"),
     ],
 )
 def test_unsupported_settings_are_refused(

@@ -46,6 +46,7 @@ FAMILIES = {
     "gpt2": replace(
         CONFIG, norm="layer", mlp="gelu", positions="learned", biases=("qkv", "out", "mlp"), kv_heads=6, head_size=10
     ),
+    "no norms": replace(CONFIG, norm="none", mlp="relu"),
     "own": replace(CONFIG, qk_norm="head", mlp="relu2", ngrams=(2, 3), ngram_rows=50, shift=3, mlp_width=100, width=52),
 }
 LENGTHS = (40, 17, 33)

@@ -586,3 +586,14 @@ def test_quantized_models_are_refused_by_other_acts(
     capsys.readouterr()
     assert run(words) == 2
     assert "is quantized to 8 bits and cannot be used here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [1, 3, 20, 31, 33, 40])
+def test_rows_of_any_size_are_multiplied(columns: int) -> None:
+    """PyTorch's kernel reads beyond rows that do not fill its vectors, and may crash."""
+    generator = torch.Generator().manual_seed(columns)
+    x, weight = (
+        torch.randn(5, columns, generator=generator),
+        torch.randint(-127, 128, (7, columns), generator=generator),
+    )
+    torch.testing.assert_close(kernels.weights8(x, weight.to(torch.int8)), x @ weight.T.float())

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,10 +16,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.cli.main import run as command
+from sayso.model.norm import RMSNorm
 from sayso.rasp import (
     Selector,
     SOp,
@@ -33,16 +36,18 @@ from sayso.rasp import (
     tokens,
     where,
 )
-from sayso.rasp.compile.circuit import Architecture
+from sayso.rasp.compile.circuit import ORDINARY, Architecture
 from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, joint_domain
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
+from sayso.rasp.compile.margin import margin_of
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
 from sayso.rasp.notation import statements
 from sayso.rasp.session import Session
 from sayso.rasp.tensors import run_batch
+from sayso.rasp.values import RELATIONS
 from sayso.weights.folder import load_model
 
 FILE = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder")) / "rasp" / "conformance.json"
@@ -51,6 +56,7 @@ needs_data = pytest.mark.skipif(not CASES, reason="SAYSO_TEST_DATA names no fold
 LENGTH = 6
 SO_FAR = select(indices, indices, "<=")
 Steps = list[tuple[int, int, int, int]]
+ARCHITECTURES = [Architecture(norm, mlp) for norm in ("none", "rms", "layer") for mlp in ("relu", "gelu", "swiglu")]
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +73,12 @@ BATCHES = st.lists(st.lists(st.integers(0, 2), max_size=LENGTH), min_size=3, max
 
 
 @settings(max_examples=150, deadline=None)
-@given(STEPS, BATCHES, st.booleans(), st.booleans())
+@given(STEPS, BATCHES, st.booleans(), st.booleans(), st.sampled_from(ARCHITECTURES))
 def test_random_programs_are_equal_in_three_executions(
-    bench: ModuleType, steps: Steps, batch: list[list[int]], causal: bool, division: bool
+    bench: ModuleType, steps: Steps, batch: list[list[int]], causal: bool, division: bool, architecture: Architecture
 ) -> None:
     """Interpreter = tensors = weights, or a refusal; the bench raises an error for a difference."""
-    bench.refusal_of(bench.built(steps, division=division), batch, causal=causal)
+    bench.refusal_of(bench.built(steps, division=division), batch, causal=causal, architecture=architecture)
 
 
 def test_equal_numbers_of_several_kinds_stay_apart() -> None:
@@ -176,18 +182,20 @@ def test_programs_whose_value_is_the_next_token(name: str, alphabet: str) -> Non
         assert compiled(whole[:-1])[len(begin) - 1 :] == list(rest)
 
 
-@pytest.mark.parametrize(("norm", "mlp"), [("layer", "gelu"), ("rms", "swiglu"), ("layer", "swiglu")])
+@pytest.mark.parametrize("architecture", [one for one in ARCHITECTURES if one != ORDINARY], ids=str)
 @pytest.mark.parametrize(("file", "name", "alphabet", "causal", "heads"), [
     one for one in LIBRARY if one[1] in ("reverse", "sorted", "dyck2_ptf", "shuffle_dyck2", "running_sum", "induction")
 ])  # fmt: skip
 def test_other_architectures_compute_the_same(
-    file: str, name: str, alphabet: Any, causal: bool, heads: list[int], norm: Any, mlp: Any
+    file: str, name: str, alphabet: Any, causal: bool, heads: list[int], architecture: Architecture
 ) -> None:
-    """With layer norms, or with SwiGLU, in as many layers and heads."""
+    """Without norms or with layer norms, with ReLU or with SwiGLU, in as many layers and heads."""
     program, rng = library(file, name, causal), random.Random(3)
-    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture(norm, mlp))
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=architecture)
     config = compiled.model.config
-    assert (config.norm, config.mlp) == (norm, mlp)
+    assert Architecture(config.norm, config.mlp) == architecture  # type: ignore[arg-type]
+    kinds = {type(module) for module in compiled.model.modules() if isinstance(module, RMSNorm | nn.LayerNorm)}
+    assert kinds == {"none": set(), "rms": {RMSNorm}, "layer": {nn.LayerNorm}}[architecture.norm]
     assert list(compiled.heads) == heads
     assert len(compiled.names.dimensions) == config.width
     inputs = [[rng.choice(alphabet) for _ in range(size)] for size in (*range(13), 12, 12)]
@@ -203,19 +211,25 @@ def test_a_layer_norm_whose_mean_loses_too_much_is_refused(monkeypatch: pytest.M
         compile_program(reverse, "ab", 8, architecture=gpt2)
 
 
-@pytest.mark.parametrize(("file", "name", "alphabet", "causal"), [
-    ("induction", "induction", "abc", True), ("frac_prevs", "frac_of_x", "xy", True),
-    ("reverse", "reverse", "abc", False), ("dyck", "dyck2_ptf", "(){}", False),
+@pytest.mark.parametrize(("family", "norm", "mlp", "file", "name", "alphabet", "causal"), [
+    ("gpt2", "layer", "gelu", "induction", "induction", "abc", True),
+    ("gpt2", "layer", "gelu", "frac_prevs", "frac_of_x", "xy", True),
+    ("gpt2", "layer", "gelu", "reverse", "reverse", "abc", False),
+    ("gpt2", "layer", "gelu", "dyck", "dyck2_ptf", "(){}", False),
+    ("gpt2", "layer", "relu", "induction", "induction", "abc", True),
+    ("gpt2", "layer", "relu", "dyck", "dyck2_ptf", "(){}", False),
+    ("smollm3", "rms", "swiglu", "histogram", "hist_nobos", "abc", True),
+    ("smollm3", "rms", "swiglu", "histogram", "hist_nobos", "abc", False),
 ])  # fmt: skip
-def test_transformers_opens_layer_norms_with_a_gelu_as_a_gpt2(
-    file: str, name: str, alphabet: str, causal: bool, tmp_path: Path
+def test_transformers_opens_what_has_a_family(
+    family: str, norm: Any, mlp: Any, file: str, name: str, alphabet: str, causal: bool, tmp_path: Path
 ) -> None:
     """The same values by its own forward pass; a program in both directions needs a mask that shows every position."""
     hub = pytest.importorskip("transformers", reason="transformers is needed: pip install -e '.[bench]'")
     program, rng = library(file, name, causal), random.Random(4)
-    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture("layer", "gelu"))
+    compiled = compile_program(program, alphabet, 12, causal=causal, architecture=Architecture(norm, mlp))
     save(compiled, tmp_path / "model", lineage_of(compiled, program, name))
-    assert read_json(tmp_path / "model/config.json")["model_type"] == "gpt2"
+    assert read_json(tmp_path / "model/config.json")["model_type"] == family
     loaded = load(tmp_path / "model").compiled
     theirs = hub.AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
     choices = torch.tensor(list(compiled.vocabulary.results))
@@ -332,6 +346,18 @@ def test_where_tracr_is_wrong() -> None:
         assert count("ab" * (size // 2) + "a" * (size % 2)) == [size] * size
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_a_width_takes_one_head_without_a_beginning_token_in_the_input(relation: str, causal: bool) -> None:
+    """The model adds its own; two heads are needed only by programs that may not add one (`selector_width` in RASP)."""
+    inputs = [list(rest) for size in range(5) for rest in product(range(3), repeat=size)]
+    for key, query in ((tokens, tokens), (indices, tokens), (tokens, length), (tokens, 1)):
+        width = selector_width(select(key, query, relation) & select(tokens, indices, "!="))
+        compiled = compile_program(width, range(3), 4, causal=causal)
+        assert compiled.heads[-1] == 1
+        assert compiled.batch(inputs) == run_batch(width, inputs, causal=causal)
+
+
 def test_a_selector_of_any_shape() -> None:
     """And of several, or, not; None among keys and queries; the largest; defaults of each kind; and nothing."""
     later = select(tokens, "b") & ~select(indices, indices, "<=")
@@ -446,6 +472,10 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert command(["rasp", "compile", "dyck", "--length", "8", "--mlp", "swiglu", "--out", "gated"]) == 0
     assert read_json(Path("gated/config.json"))["hidden_act"] == "silu"
     assert command(["rasp", "run", "gated", "--input", "(()"]) == 0
+    plain = ["--norm", "none", "--mlp", "relu", "--out", "plain"]
+    assert command(["rasp", "compile", "dyck", "--length", "8", *plain]) == 0
+    assert read_json(Path("plain/config.json"))["shape"]["norm"] == "none"
+    assert command(["rasp", "run", "plain", "--input", "(()"]) == 0
     capsys.readouterr()
     assert command(["generate", "(", "--model", "dyck1"]) == 2
     assert "attends in both directions" in capsys.readouterr().err
@@ -487,3 +517,47 @@ def test_an_input_without_a_value_is_told(
     told = capsys.readouterr()
     assert "cannot be divided by 0" in told.err
     assert told.out == ""
+
+
+def test_eight_bits_where_the_margin_allows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that stays right is saved, with its margin, and runs; one that does not is refused, and not saved."""
+    monkeypatch.chdir(tmp_path)
+    few = ["--result", "hist_nobos", "--alphabet", "ab", "--length", "5", "--norm", "none"]
+    many = ["--result", "tokens_int * length", "--tokens", *map(str, range(60)), "--length", "2", "--norm", "none"]
+    for name, words in (("exact", few), ("large", many), ("normed", few[:-2])):
+        assert command(["rasp", "compile", "histogram", *words, "--name", name]) == 0
+    capsys.readouterr()
+    assert command(["quantize", "exact", "--bits", "8"]) == 0
+    assert "Of a margin of 1, 1.00 is left, on all 62 inputs." in capsys.readouterr().out
+    assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
+    assert "[3, 2, 3, 3, 2] (ints)" in capsys.readouterr().out
+    assert read_json(Path("life/models/exact-8bit/config.json"))["quantization_config"]["format"] == "pack-quantized"
+    assert command(["quantize", "exact", "--bits", "8"]) == 0
+    assert "already been quantized" in capsys.readouterr().out
+    assert command(["quantize", "large", "--bits", "8"]) == 2
+    told = capsys.readouterr().err
+    assert "'life/models/large' has no margin for 8 bits: for [" in told
+    assert "Compile it for a smaller --length" in told
+    assert not Path("life/models/large-8bit").exists()
+    assert command(["quantize", "normed", "--bits", "8"]) == 2
+    assert "--head 0" in capsys.readouterr().err
+    assert command(["quantize", "normed", "--bits", "8", "--head", "0"]) == 0
+    for name, sentence in (("exact-8bit", "quantized to 8 bits already"), ("exact", "--method nearest")):
+        assert command(["quantize", name, "--bits", "4" if name == "exact" else "8", "--name", "other"]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_margin_of_weights() -> None:
+    """It is 1 as compiled; inputs without a value do not count; wrong weights have none, and name the input."""
+    program = 1 / (tokens - 1)
+    compiled = compile_program(program, [1, 2, 3], 4)
+    margin = margin_of(compiled, program)
+    assert margin.smallest == pytest.approx(1, abs=1e-3)
+    assert (margin.inputs, margin.all) == (2 + 4 + 8 + 16, True)
+    assert not margin_of(compiled, program, most=20).all
+    compiled.model.unembed.weight.neg_()
+    assert margin_of(compiled, program).smallest <= -1
+    compiled.model.unembed.weight.fill_(torch.nan)
+    assert margin_of(compiled, program).smallest == -torch.inf

@@ -12,6 +12,8 @@ from sayso.lens import activation_names, trace
 from sayso.model import Transformer
 from sayso.weights.quantize.model import bits_of
 
+from .conftest import OURS
+
 
 def test_the_explicit_pass_equals_the_fast_one(any_network: Transformer, ids: Tensor) -> None:
     """With every activation taken out, the logits are those of the model, for every shape and kind of weights."""
@@ -19,6 +21,22 @@ def test_the_explicit_pass_equals_the_fast_one(any_network: Transformer, ids: Te
     assert tuple(found) == activation_names(any_network)
     with torch.no_grad():
         torch.testing.assert_close(found["logits"], any_network(ids), rtol=0, atol=1e-5)
+
+
+def test_without_norms_the_scale_is_one(ids: Tensor) -> None:
+    """The names are the same, and what a sublayer reads is the residual stream, or what replaces it."""
+    model = Transformer(replace(OURS, norm="none", qk_norm="none", mlp="relu")).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.2, generator=generator)
+        expected = model(ids)
+    found = trace(model, ids, "*")
+    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-4)
+    assert (found["ln_final.hook_scale"] == 1).all()
+    assert found["blocks.1.ln2.hook_normalized"].equal(found["blocks.1.hook_resid_mid"])
+    nothing = trace(model, ids, "logits", interventions={"ln_final.hook_normalized": torch.zeros_like})
+    assert not nothing["logits"].any()
 
 
 def test_partial_traces_equal_full_ones(any_network: Transformer, ids: Tensor) -> None:
@@ -168,7 +186,7 @@ def test_interventions_apply_in_turn_to_copies(ours: Transformer, ids: Tensor) -
 
 def test_a_changed_embedding_reaches_the_token_shift(ids: Tensor, request: pytest.FixtureRequest) -> None:
     """The shift adds the embeddings that the pass continues with, also of the tokens before."""
-    from .conftest import OURS, made
+    from .conftest import made
 
     shifted = made(replace(OURS, shift=2))
     found = trace(shifted, ids, ["hook_shift_embed"], interventions={"hook_embed": torch.zeros_like})

@@ -916,8 +916,8 @@ class Acts:
         tokens: str | Sequence[str] = ...,
         result: str | None = ...,
         causal: bool = ...,
-        norm: Literal["rms", "layer"] = ...,
-        mlp: Literal["gelu", "swiglu"] = ...,
+        norm: Literal["none", "rms", "layer"] = ...,
+        mlp: Literal["relu", "gelu", "swiglu"] = ...,
         replace: bool = ...,
     ) -> Weights:
         """Compile a RASP program into a model."""

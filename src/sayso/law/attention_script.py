@@ -35,7 +35,7 @@ def script_of(network: Transformer, model: str, life: str, ids: list[int], layer
     config = network.config
     lines = [HEAD.format(model=model, life=life, ids=ids, layer=layer, head=head, size=config.head_size,
                          shared=config.heads // config.kv_heads)]  # fmt: skip
-    pre = config.norm_place in ("pre", "both")
+    pre = config.norm != "none" and config.norm_place in ("pre", "both")
     lines.append("# What the head reads\n" + (_norm("h", "x", "block.attention_norm", config.norm) if pre else "h = x"))
     lines.append("\n# Its queries, keys and values")
     for name, layer_name, which in (("q", "query", "head"), ("k", "key", "group"), ("v", "value", "group")):

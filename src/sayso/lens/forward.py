@@ -108,10 +108,12 @@ def normed(norm: nn.Module, x: Tensor, probe: Probe) -> Tensor:
     """Return norm(x), [..., C].
 
     As in TransformerLens 4, `hook_scale` [..., 1] is what x is divided by, and `hook_normalized` [..., C] is the result
-    without gain and bias.
+    without gain and bias. Without a norm the scale is 1.
     """
     if not probe.wants("hook_scale", "hook_normalized"):
         return norm(x)
+    if isinstance(norm, nn.Identity):
+        return probe("hook_normalized", x / probe("hook_scale", torch.ones_like(x[..., :1])))
     assert isinstance(norm, RMSNorm | nn.LayerNorm)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     centered = wide if isinstance(norm, RMSNorm) else wide - wide.mean(-1, keepdim=True)

@@ -25,7 +25,9 @@ def relu2(x: Tensor) -> Tensor:
 
 def activation(mlp: str) -> Callable[[Tensor], Tensor]:
     """Return the activation of a kind of feed-forward layer; in gated ones it applies to the gate."""
-    functions: dict[str, Callable[[Tensor], Tensor]] = {"swiglu": F.silu, "geglu": gelu, "gelu": gelu, "relu2": relu2}
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "swiglu": F.silu, "geglu": gelu, "gelu": gelu, "relu": torch.relu, "relu2": relu2,
+    }  # fmt: skip
     return functions[mlp]
 
 

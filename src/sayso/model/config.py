@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sayso.base.errors import UserError, nearest
 
 GATED = ("swiglu", "geglu")
-MLPS = (*GATED, "gelu", "relu2")
+MLPS = (*GATED, "gelu", "relu", "relu2")
 _POSITIONS = ("rotary", "learned", "none")
-_NORMS = ("rms", "layer")
+_NORMS = ("rms", "layer", "none")
 NORM_PLACES = ("pre", "post", "both")
 QK_NORMS = ("head", "whole", "none")
 BIASES = ("qkv", "out", "mlp")
@@ -80,7 +80,7 @@ class ModelConfig:
     mlp_width: int
     """Hidden size of the feed-forward layer."""
     mlp: str = "swiglu"
-    """swiglu or geglu (Shazeer 2020), gelu (Hendrycks & Gimpel 2016) or relu2 (So et al. 2021); GELUs use tanh."""
+    """swiglu or geglu (Shazeer 2020), gelu (Hendrycks & Gimpel 2016), relu, relu2 (So et al. 2021); GELUs use tanh."""
     context: int = 512
     """Longest sequence the model is trained and served with, in tokens."""
     positions: str = "rotary"
@@ -92,7 +92,7 @@ class ModelConfig:
     windows: tuple[int, ...] = ()
     """Attention window of each layer in tokens, the current one included; 0 = unlimited; repeated; () = (0,)."""
     norm: str = "rms"
-    """rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016)."""
+    """rms (Zhang & Sennrich 2019), layer (Ba et al. 2016) or none."""
     norm_place: str = "pre"
     """pre (before attention and MLP), post (on their outputs, before the residual addition) or both."""
     norm_eps: float = 1e-6
@@ -126,6 +126,8 @@ class ModelConfig:
             *(("norm_place", NORM_PLACES), ("qk_norm", QK_NORMS)),
         ):
             _check_choice(name, getattr(self, name), known)
+        if self.norm == "none" and self.qk_norm != "none":
+            raise UserError(f"A model without norms needs qk_norm 'none'; got '{self.qk_norm}'.")
         for name in self.biases:
             _check_choice("biases", name, BIASES)
         for name in ("attention_cap", "logit_cap"):

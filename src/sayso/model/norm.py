@@ -16,7 +16,9 @@ from sayso.model.config import ModelConfig
 
 
 def make_norm(config: ModelConfig, size: int) -> nn.Module:
-    """Return a norm over `size` values, of the kind in the config."""
+    """Return a norm over `size` values, of the kind in the config; the identity for none."""
+    if config.norm == "none":
+        return nn.Identity()
     return RMSNorm(size, config.norm_eps) if config.norm == "rms" else nn.LayerNorm(size, config.norm_eps)
 
 

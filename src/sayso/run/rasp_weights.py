@@ -51,9 +51,9 @@ class Compile(Options):
     causal: bool = False
     """Use the causal dialect, in which a position sees only itself and earlier positions; `sayso generate` can
     then run the model."""
-    norm: Literal["rms", "layer"] = "rms"
-    """Norm before each sublayer. With layer and gelu the model is a GPT-2, which other software opens."""
-    mlp: Literal["gelu", "swiglu"] = "gelu"
+    norm: Literal["none", "rms", "layer"] = "rms"
+    """Norm before each sublayer. With layer and gelu or relu the model is a GPT-2, which other software opens."""
+    mlp: Literal["relu", "gelu", "swiglu"] = "gelu"
     """Feed-forward layer."""
     replace: bool = False
     """Replace an existing model of this name."""

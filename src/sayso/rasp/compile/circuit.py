@@ -10,7 +10,7 @@ from typing import Literal
 Form = dict[int, float]
 """A linear form: dimension of the residual stream -> coefficient."""
 ONE, BOS, SIZE = 0, 1, 2
-"""Dimensions: 1 at every token of the input, 1 at the beginning token, and the constant that fixes the norm."""
+"""Dimensions: 1 at every token of the input, 1 at the beginning token, and, if there are norms, a large constant."""
 
 
 def plus(*forms: Form) -> Form:
@@ -34,15 +34,15 @@ def reach(form: Form) -> float:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The kind of model that a program becomes. Layer norms with a GELU are a GPT-2."""
+    """The kind of model that a program becomes. Layer norms with a GELU or ReLU are a GPT-2."""
 
-    norm: Literal["rms", "layer"] = "rms"
-    mlp: Literal["gelu", "swiglu"] = "gelu"
+    norm: Literal["none", "rms", "layer"] = "rms"
+    mlp: Literal["relu", "gelu", "swiglu"] = "gelu"
 
     @property
     def is_gpt2(self) -> bool:
         """Whether it has biases, and heads that fill the width."""
-        return self.norm == "layer" and self.mlp == "gelu"
+        return self.norm == "layer" and self.mlp != "swiglu"
 
 
 ORDINARY = Architecture()
@@ -88,8 +88,8 @@ class Unit:
 class Circuit:
     """Everything that becomes weights."""
 
-    names: list[str] = field(default_factory=lambda: ["one", "beginning", "norm"])
-    largest: list[float] = field(default_factory=lambda: [1.0, 1.0, 0.0])
+    names: list[str] = field(default_factory=lambda: ["one", "beginning"])
+    largest: list[float] = field(default_factory=lambda: [1.0, 1.0])
     """Bound on the magnitude of each dimension."""
     tokens: dict[int, list[float]] = field(default_factory=dict)
     """Dimension -> its value for each token of the alphabet."""

@@ -10,7 +10,7 @@ from math import ceil, log2
 
 import numpy as np
 
-from sayso.rasp.compile.circuit import BOS, ONE, Architecture, Circuit, Form, Head, Unit, plus, reach, times
+from sayso.rasp.compile.circuit import BOS, ONE, SIZE, Architecture, Circuit, Form, Head, Unit, plus, reach, times
 from sayso.rasp.compile.domain import (
     UNDEFINED,
     Apply,
@@ -48,6 +48,8 @@ class Encoder:
         self.rounding = EPSILON * (2 if architecture.norm == "layer" else 1)
         """Relative error of what a sublayer reads: a layer norm also rounds when it subtracts the mean."""
         self.circuit = Circuit()
+        if architecture.norm != "none":
+            assert self.circuit.dimension("norm", 0.0) == SIZE
         self.errors: dict[int, float] = {}
         """Dimension -> bound on its error."""
         self._features: dict[tuple[Node, tuple[float, ...]], Form] = {}
@@ -119,13 +121,23 @@ class Encoder:
         if (node, step) not in self._units:
             side = "below" if step.falls else "beyond"
             first, second = (
-                Unit(node.layer, plus(times(step.slope, place), {ONE: -step.slope * edge, BOS: -4.0}),
-                     text=f"{node.text} {side} {edge:g}")
+                Unit(node.layer, self._reads(step, place, edge), text=f"{node.text} {side} {edge:g}")
                 for edge in step.edges
-            )  # fmt: skip
+            )
             self._units[node, step] = first, second
             self.circuit.units += [first, second]
         return self._units[node, step]
+
+    def _reads(self, step: Step, place: Form, edge: float) -> Form:
+        """Return what a hidden unit reads, which is less than 0 at the beginning token.
+
+        How much less is free, and chosen so that int8 holds the row exactly if it can: its largest entry is then 127
+        quarters of a point, and edges are quarters.
+        """
+        form = plus(place, {ONE: -edge})
+        quarters = [4 * factor for factor in form.values()]
+        exact = all(one.is_integer() and abs(one) <= 127 for one in quarters) and self.architecture.norm != "layer"
+        return plus(times(step.slope, form), {BOS: -abs(step.slope) * 127 / 4 if exact else -4.0})
 
     def _line(self, node: Node) -> tuple[Line, Form]:
         """Return the line of a node, and the form of the point on it."""

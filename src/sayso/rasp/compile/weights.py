@@ -1,9 +1,9 @@
 """Turn a circuit into the weights of the ordinary Transformer.
 
-The model has learned positions, and a norm before each sublayer. The dimension `norm` holds a constant so large that
-no other value changes the root mean square in float32; the norm's gain undoes it, so that each sublayer reads the
-residual stream as it is. GELU(32 x) / 32 and SiLU(128 x) / 128 are ReLU(x) in float32 where |x| is 0.25 or more, as
-beside a step; what SwiGLU multiplies them with is 1.
+The model has learned positions, and may have a norm before each sublayer. The dimension `norm` then holds a constant
+so large that no other value changes the root mean square in float32; the norm's gain undoes it, so that each sublayer
+reads the residual stream as it is. GELU(32 x) / 32 and SiLU(128 x) / 128 are ReLU(x) in float32 where |x| is 0.25 or
+more, as beside a step; what SwiGLU multiplies them with is 1.
 
 A layer norm also takes the mean of all dimensions. It is nearly 0, as one more dimension holds the negative sum of the
 others; what is left of it in rounding is read from a dimension that is 0, and subtracted.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sayso.model import ModelConfig, Transformer
 from sayso.model.attention import Attention
+from sayso.model.config import Rope
 from sayso.model.norm import RMSNorm
 from sayso.model.transformer import Block, FeedForward
 from sayso.rasp.compile.circuit import BOS, ONE, SIZE, Architecture, Circuit, Form, Head, Unit, reach
@@ -23,16 +24,16 @@ from sayso.rasp.compile.domain import CompileError
 from sayso.rasp.compile.encode import CENTERING, COPYING, TOLERANCE, selection_slope
 from sayso.rasp.compile.line import EPSILON, RISE
 
-SHARPNESS = {"gelu": 32.0, "swiglu": 128.0}
+SHARPNESS = {"relu": 1.0, "gelu": 32.0, "swiglu": 128.0}
 CERTAINTY = 30.0
 """Difference between the logit of the value and those of others."""
-SELF = 4.0
-"""By how many slopes the beginning token prefers itself."""
+SELF = 2.0
+"""By how many slopes, or more, the beginning token prefers itself."""
 
 
 def add_dimensions(circuit: Circuit, architecture: Architecture) -> None:
     """Add the dimensions that layer norms need, and unused ones so that the heads of a GPT-2 fill the width."""
-    if architecture.norm == "rms":
+    if architecture.norm != "layer":
         return
     circuit.dimension("minus norm", 0.0)
     circuit.dimension("minus the sum", sum(circuit.largest))
@@ -54,17 +55,20 @@ def build(
     width, count = len(circuit.names), _most_heads(circuit)
     heads = [[head for head in circuit.heads.values() if head.layer == layer + 1] for layer in range(layers)]
     units = [[unit for unit in circuit.units if unit.layer == layer + 1] for layer in range(layers)]
+    nope = not circuit.indices and architecture == Architecture("rms", "swiglu")  # a SmolLM3, which transformers opens
+    size = width // count if architecture.is_gpt2 else _head_size(circuit)
     config = ModelConfig(
         vocab_size=vocabulary,
         layers=layers,
         width=width,
         heads=count,
         kv_heads=count,
-        head_size=width // count if architecture.is_gpt2 else _head_size(circuit),
+        head_size=size + size % 2 if nope else size,
         mlp_width=max(1, *map(len, units)),
         mlp=architecture.mlp,
         context=length + 1,
-        positions="learned",
+        positions="rotary" if nope else "learned",
+        rope=Rope(nope_layers=tuple(range(layers))) if nope else Rope(),
         norm=architecture.norm,
         qk_norm="none",
         biases=("qkv", "out", "mlp") if architecture.is_gpt2 else (),
@@ -72,23 +76,28 @@ def build(
     model = Transformer(config).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.zero_()
-    size = _norm_size(circuit)
-    if circuit.nothing is not None:
-        _check_means(circuit, size)
-    for module in model.modules():
-        if isinstance(module, RMSNorm | nn.LayerNorm):
-            module.weight.fill_(size * sqrt((1 if architecture.norm == "rms" else 2) / width))
     _embed(model, circuit, ids, bos)
     for block, its_heads, its_units in zip(model.blocks, heads, units, strict=True):
         assert isinstance(block, Block)
         for number, head in enumerate(its_heads):
             _attend(block.attention, head, number, length, circuit)
-        _feed_forward(block.mlp, its_units, circuit)
+        _feed_forward(block.mlp, its_units, circuit, SHARPNESS[architecture.mlp])
+    if architecture.norm != "none":
+        _normalize(model, circuit)
+    return model
+
+
+def _normalize(model: Transformer, circuit: Circuit) -> None:
+    """Set the constant that fixes the norms, and the gains that undo them."""
+    size = _norm_size(circuit)
     if circuit.nothing is not None:
+        _check_means(circuit, size)
         _balance(model, circuit.nothing - 1)
         model.embed.weight[:, circuit.nothing - 2] = -size
     model.embed.weight[:, SIZE] = size
-    return model
+    for module in model.modules():
+        if isinstance(module, RMSNorm | nn.LayerNorm):
+            module.weight.fill_(size * sqrt((1 if circuit.nothing is None else 2) / model.config.width))
 
 
 def _most_heads(circuit: Circuit) -> int:
@@ -145,12 +154,12 @@ def _norm_size(circuit: Circuit) -> float:
 
 
 def _embed(model: Transformer, circuit: Circuit, ids: list[int], bos: int) -> None:
-    assert model.positions is not None
     model.embed.weight[:, ONE] = 1
     model.embed.weight[bos, ONE], model.embed.weight[bos, BOS] = 0, 1
     for dimension, table in circuit.tokens.items():
         model.embed.weight[ids, dimension] = torch.tensor(table)
     for dimension, table in circuit.indices.items():
+        assert model.positions is not None
         model.positions.weight[1 : len(table) + 1, dimension] = torch.tensor(table)
 
 
@@ -164,15 +173,16 @@ def _attend(attention: Attention, head: Head, number: int, length: int, circuit:
         _set(attention.key.weight[first + place], circuit.read(key), 1.0)
     last = first + len(head.scores)
     level = log(head.weight) * root if head.counts else -slope / 2
-    _set(attention.query.weight[last], circuit.read({ONE: level, BOS: SELF * slope}), 1.0)
+    steps = max(1, min(127, int(127 * abs(level) / (SELF * slope))))  # of 127 of int8, which then holds both exactly
+    own = max(SELF * slope, 127 / steps * abs(level))
+    _set(attention.query.weight[last], circuit.read({ONE: level, BOS: own}), 1.0)
     _set(attention.key.weight[last], circuit.read({BOS: 1.0}), 1.0)
     for place, (dimension, reads) in enumerate(head.outputs.items()):
         _set(attention.value.weight[first + place], circuit.read(reads), 1.0)
         attention.out.weight[dimension, first + place] = head.weight if head.counts else 1.0
 
 
-def _feed_forward(mlp: FeedForward, units: list[Unit], circuit: Circuit) -> None:
-    sharpness = SHARPNESS["gelu" if mlp.gate is None else "swiglu"]
+def _feed_forward(mlp: FeedForward, units: list[Unit], circuit: Circuit, sharpness: float) -> None:
     _fill((mlp.gate or mlp.up).weight, [(place, column, sharpness * factor) for place, unit in enumerate(units)
                                         for column, factor in circuit.read(unit.reads).items()])  # fmt: skip
     if mlp.gate is not None:

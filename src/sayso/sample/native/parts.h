@@ -9,7 +9,7 @@
 #include "vectors.h"
 
 enum NormKind { NO_NORM = 0, RMS = 1, LAYER = 2 };
-enum Activation { SWIGLU = 0, GEGLU = 1, GELU = 2, RELU2 = 3 };
+enum Activation { SWIGLU = 0, GEGLU = 1, GELU = 2, RELU2 = 3, RELU = 4 };
 constexpr int64_t PAGE = 16;  // positions in a block of the cache
 
 struct Norm {
@@ -60,6 +60,7 @@ static inline Vec gelu(Vec x) {
 static void activate(int64_t kind, const float* gate, float* up, int64_t count) {
     change(up, count, [&](Vec u, int64_t i) {
         if (kind == RELU2) return pick(u > 0.0f, u, Vec{}) * pick(u > 0.0f, u, Vec{});
+        if (kind == RELU) return pick(u > 0.0f, u, Vec{});
         if (kind == GELU) return gelu(u);
         Vec g = i + LANES <= count ? load(gate + i) : load_some(gate + i, count - i);
         return (kind == GEGLU ? gelu(g) : g / (1.0f + exponential(-g))) * u;

@@ -19,7 +19,7 @@ from sayso.weights.quantize.layers import Weights4, Weights8
 
 FLOAT32, INT8, INT4 = range(3)
 NO_NORM, RMS, LAYER = range(3)
-_ACTIVATIONS = {name: number for number, name in enumerate(("swiglu", "geglu", "gelu", "relu2"))}
+_ACTIVATIONS = {name: number for number, name in enumerate(("swiglu", "geglu", "gelu", "relu2", "relu"))}
 assert set(_ACTIVATIONS) == set(MLPS)
 
 

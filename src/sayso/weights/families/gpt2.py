@@ -34,6 +34,7 @@ _NAMES = {
     "blocks.N.mlp.up": "transformer.h.N.mlp.c_fc",
     "blocks.N.mlp.down": "transformer.h.N.mlp.c_proj",
 }
+_ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu"}
 _PARTS = ("query", "key", "value")
 _TRANSPOSED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
 
@@ -52,7 +53,7 @@ def read_gpt2(facts: HubConfig) -> ModelConfig:
         kv_heads=heads,
         head_size=width // max(heads, 1),
         mlp_width=integer(facts, "n_inner", 4 * width),
-        mlp=one_of(facts, "activation_function", {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}, "gelu_new"),
+        mlp=one_of(facts, "activation_function", _ACTIVATIONS, "gelu_new"),
         context=integer(facts, "n_positions"),
         positions="learned",
         norm="layer",

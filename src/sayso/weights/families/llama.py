@@ -38,7 +38,7 @@ QK_NORM_NAMES = {
     "blocks.N.attention.query_norm": "model.layers.N.self_attn.q_norm",
     "blocks.N.attention.key_norm": "model.layers.N.self_attn.k_norm",
 }
-ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu", "gelu_new": "gelu", "relu2": "relu2"}
+ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu", "gelu_new": "gelu", "relu": "relu", "relu2": "relu2"}
 SILU = {"silu": "swiglu", "swish": "swiglu"}
 FULL, SLIDING = "full_attention", "sliding_attention"
 

@@ -16,6 +16,8 @@ from sayso.weights.quantize.integers import Grid, Integers, round_nearest
 
 _ROWS = 32
 """An integer matrix product on a GPU requires more than 16 rows."""
+_COLUMNS = 32
+"""On a CPU, the kernel for 8-bit weights reads beyond a row whose size is no multiple of its vectors."""
 _NEAR = 0.02
 """Allowed error of a kernel relative to the largest result: bfloat16 keeps 8 bits of each input."""
 
@@ -28,8 +30,11 @@ def product8(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def weights8(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x W^T, float32 [N, R], for float32 x [N, C] and int8 W [R, C]; the kernel rounds x to bfloat16."""
-    if works("weights8", x.device.type):
+    """Return x W^T, float32 [N, R], for float32 x [N, C] and int8 W [R, C]; the kernel rounds x to bfloat16.
+
+    Where C is no multiple of 32, the product is that of the unpacked weights, without such rounding.
+    """
+    if weight.shape[1] % _COLUMNS == 0 and works("weights8", x.device.type):
         return _int8pack_mm(x, weight)
     return F.linear(x, weight.to(torch.float32))
 
