@@ -71,6 +71,7 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
         yield key_of("why", {"position": position}), _why(view, position, beside)
         explained[position] = _explained(asked, _paired(view, position, asked))
     for position, tokens in explained.items():
+        yield _made(view, "without", position=position, target=tokens[0])
         with suppress(UserError):  # a quantized model has no numbers by token
             yield _made(view, "by_token", position=position, tokens=[*tokens])
     for layer in range(view.network.config.layers):
