@@ -1,13 +1,17 @@
 """The x-ray in Chromium: from the click to the first panel, frames per second, and the bytes of each panel.
 
-    python -m bench.xray [--rounds 5]
+    python -m bench.xray [--rounds 5] [--long]
 
 `ours` is the seconds from opening the x-ray of a text of 48 tokens in SmolLM2-135M-Instruct to its first panel, the
 median over fresh views of the text; `peer` is the bar, 2. In `details`: the seconds until all panels are drawn; the
 bytes of each panel; for a random model of 30 layers and 9 heads, the share of late frames (more than a sixtieth of a
 second, with a quarter's tolerance) while the map of 512 tokens scrolls, and while the pointer moves over a pattern of
-512 x 512; and the seconds to the first and to all panels of 2,048 tokens. Needs Playwright and Chromium (or
-SAYSO_CHROMIUM).
+512 x 512; and the seconds to the first and to all panels of 2,048 tokens.
+
+`--long` opens a text of 2,048 tokens in SmolLM2-135M-Instruct instead. `ours` is the median milliseconds of a frame
+while its map scrolls, and `peer` a sixtieth of a second. In `details`: the seconds to the first and to all panels and
+from a click on another token until all panels follow, frames, bytes received, and the page's memory of scripts. Needs
+Playwright and Chromium (or SAYSO_CHROMIUM).
 """
 
 import os
@@ -17,6 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -41,17 +46,29 @@ const square = document.querySelector(".square"), box = square.getBoundingClient
 const at = { clientX: box.left + 2, clientY: box.top + box.height * (0.1 + 0.8 * i / steps) };
 square.dispatchEvent(new PointerEvent("pointermove", at));
 """
+DOWN = "scrollTo(0, (document.documentElement.scrollHeight - innerHeight) * i / steps);"
+RECEIVED = """[
+  performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/api/xray"))
+    .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0),
+  performance.memory.usedJSHeapSize,
+]"""
 
 
 def main() -> None:
     """Measure, and print the figures."""
     arguments = parser("xray", __doc__)
     arguments.add_argument("--rounds", type=int, default=sized(5, 1))
-    rounds = arguments.parse_args().rounds
+    arguments.add_argument("--long", action="store_true", help="only a text of 2,048 tokens in SmolLM2")
+    given = arguments.parse_args()
+    rounds = given.rounds
     path = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         replier = Replier(*smollm2())
+        if given.long:
+            found = long(browser, replier)
+            result("xray", "ms a frame, 2,048 tokens", found["frames"]["map"]["median"], FRAME / 1.25, **found)
+            return
         with running(replier) as address:
             texts = [some(replier, TOKENS, start) for start in range(rounds)]
             times = [opened(browser, address, text) for text in texts]
@@ -65,6 +82,36 @@ def main() -> None:
     result("xray", "s from the click to the first panel", first, BAR, first=[one for one, _ in times],
            all_panels=[whole for _, whole in times], bytes=sizes, late_frames=late, tokens=TOKENS,
            long={"tokens": HUGE, "first": huge[0], "all_panels": huge[1]})  # fmt: skip
+
+
+def long(browser: Browser, replier: Replier) -> dict[str, Any]:
+    """Return what a long text costs: seconds, frames, bytes received, and memory."""
+    page = browser.new_page(viewport={"width": 1100, "height": 750})
+    page.set_default_timeout(900_000)
+    with running(replier) as address:
+        page.goto(f"{address}/xray?text={quote(some(replier, HUGE - 8, 0))}", wait_until="commit")
+        page.wait_for_selector("#tokens .chips")
+        first = seconds(page)
+        page.wait_for_selector("body[data-drawn]")
+        whole = seconds(page)
+        say(f"first panel after {first:.2f} s, all after {whole:.2f} s")
+        times = moving(page, {"map": SCROLL, "pattern": POINT, "page": DOWN})
+        page.evaluate("delete document.body.dataset.drawn")
+        clicked = seconds(page)
+        page.locator("#tokens .token").nth(5).click()
+        page.wait_for_selector("body[data-drawn]")
+        followed = seconds(page) - clicked
+        received, memory = page.evaluate(RECEIVED)
+    page.close()
+    return {
+        "tokens": HUGE, "first": round(first, 2), "all_panels": round(whole, 2), "frames": times,
+        "after_a_click": round(followed, 2), "bytes": received, "script_memory": memory, "load": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+def seconds(page: Page) -> float:
+    """Return the seconds since the navigation."""
+    return float(page.evaluate("performance.now()")) / 1000
 
 
 def some(replier: Replier, count: int, start: int) -> str:
@@ -129,15 +176,21 @@ def frames(browser: Browser, address: str, text: str) -> dict[str, dict[str, flo
     page.set_default_timeout(300_000)
     page.goto(f"{address}/xray?text={quote(text)}")
     page.wait_for_selector("body[data-drawn]")
+    found = moving(page, {"map": SCROLL, "pattern": POINT})
+    page.close()
+    return found
+
+
+def moving(page: Page, moves: dict[str, str]) -> dict[str, dict[str, float]]:
+    """Return the share of late frames and the median frame time of each movement."""
     page.evaluate(FRAMES, [SCROLL, STEPS])  # once, so that all pieces of the map are there
     page.wait_for_timeout(sized(4000, 200))
     found = {}
-    for name, move in (("map", SCROLL), ("pattern", POINT)):
+    for name, move in moves.items():
         times = page.evaluate(FRAMES, [move, STEPS])
         share = sum(time > FRAME for time in times) / len(times)
         found[name] = {"late": round(share, 3), "median": round(statistics.median(times), 1)}
         say(f"{name}: {statistics.median(times):.1f} ms a frame")
-    page.close()
     return found
 
 

@@ -192,6 +192,7 @@ def test_the_page_is_standalone(life: Life) -> None:
         *(
             "baselines",
             "scores",
+            "lives",
             "talks",
             "leaderboard",
             "samples",

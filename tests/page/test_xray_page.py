@@ -380,7 +380,7 @@ def test_the_tour_tells_of_every_panel(visit: Open, serve: Callable[..., str]) -
     assert not [text for text in told if re.search("undefined|NaN|null|object", text)]
     panels = {"tokens", "embedding", "map", "block", "head", "neurons", "logits", "why", "what-if", "training"}
     assert {panel for panel, _ in stops} == panels
-    questions = re.findall(r"^\| (.+\?) \| (\d+) \|", DOCS.read_text(), re.MULTILINE)
+    questions = re.findall(r"^\| ([^|]+\?) \| (\d+) \|", DOCS.read_text(), re.MULTILINE)
     assert len(questions) == 10
     for question, stop in questions:
         asked = re.sub(r"\d+", "[0-9.]+", re.escape(question)).replace("blue", '[^"]+').replace("red", '[^"]+')
@@ -399,22 +399,29 @@ def test_the_tour_is_computed(visit: Open, serve: Callable[..., str], replier: R
     quoted = lambda token: f'"{view.text(int(token)).replace(" ", "·")}"'  # noqa: E731
     probabilities = model(view.ids)[0].softmax(-1)
     rarest = min(range(1, len(ids)), key=lambda at: probabilities[at - 1, ids[at]].item())
-    assert f"is {quoted(ids[rarest])}: the model gave it only" in told[1]
-    assert f"rotating queries and keys like {view.panel('positions').arrays['wavelengths'].numel()} dials" in told[3]
+    assert f"is {quoted(ids[rarest])}: before it was read, the model gave it a probability of" in told[1]
+    assert f"hands of {view.panel('positions').arrays['wavelengths'].numel()} clocks" in told[3]
     lens = logit_lens(model, view.ids)
-    assert f"After layer 0 it would say {quoted(lens.top[1, 0, -1, 0])}" in told[4]
-    assert f"the final one {lens.entropy[-1, 0, -1].item() / torch.tensor(2.0).log().item():.1f}:" in told[5]
+    assert f"After layer 0 the model would say {quoted(lens.top[1, 0, -1, 0])}" in told[4]
+    assert f"an entropy of {lens.entropy[-1, 0, -1].item() / torch.tensor(2.0).log().item():.1f} bits" in told[5]
     found = direct_attribution(model, view.ids, y, c, position=p)
     head = int(found.heads[0, 0].abs().argmax())
-    assert f"head 0.{head}: it adds {found.heads[0, 0, head].item():+.2f}" in told[7]
+    assert f"head 0.{head}, which is head {head} of layer 0: it adds {found.heads[0, 0, head].item():+.2f}" in told[7]
     pattern = trace(model, view.ids, "blocks.0.attn.hook_pattern")["blocks.0.attn.hook_pattern"][0, head, p]
     looked, attention = quoted(ids[int(pattern.argmax())]), 100 * pattern.max().item()
-    assert f"most at {looked}: {attention:.1f}% of its attention" in told[8]
+    assert f"most at {looked} (position {int(pattern.argmax())}, {attention:.1f}% of its attention)" in told[8]
     neuron = int(found.neurons[0, 0].abs().argmax())
     assert f"is number {neuron}: it adds {found.neurons[0, 0, neuron].item():+.2f}" in told[10]
     assert f"{quoted(probabilities[-1].argmax())} is always taken" in told[12]
     assert f"Why {quoted(y)} and not {quoted(c)}?" in told[13]
     assert f"a difference of {found.logit.item():+.2f}" in told[13]
+    without = view.panel("without", position=p, target=y)
+    by_token = token_contributions(model, ids, [y, c], position=p).tokens
+    most = int((by_token[0] - by_token[1])[without.arrays["removed"].long()].abs().argmax())
+    removed, then = int(without.arrays["removed"][most]), without.arrays["best"][most]
+    assert f"Without {quoted(ids[removed])} at position {removed}, the probability of {quoted(y)}" in told[14]
+    assert f"to {100 * without.arrays['share'][most].item():.1f}%" in told[14]
+    assert re.search(f"{re.escape(quoted(then))} would (still )?be the likeliest", told[14])
 
 
 def sparse(model: Transformer, share: float) -> Transformer:

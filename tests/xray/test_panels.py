@@ -407,6 +407,7 @@ def test_every_panel_can_be_packed(view: View) -> None:
         "stream": {"layer": 0, "position": 1},
         "by_token": {"position": 1, "tokens": [5, 6]},
         "circuit": {"position": 1, "target": 5},
+        "without": {"position": 1, "target": 5},
     }
     for kind in PANELS:
         given = where.get(kind, {"position": 1} if kind in ("embedding", "logits", "why") else {})

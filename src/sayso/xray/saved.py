@@ -60,6 +60,7 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
         why, explained[position] = _asked(view, position, beside, leads=leads)
         yield key_of("why", {"position": position}), why
     for position, tokens in explained.items():
+        yield _made(view, "without", position=position, target=tokens[0])
         with suppress(UserError):  # a quantized model has no numbers by token
             yield _made(view, "by_token", position=position, tokens=[*tokens])
         with suppress(UserError):  # nor has one whose norms are behind its layers a circuit

@@ -36,6 +36,7 @@ from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tok
 from sayso.xray.training import Final, final_of, learned_of, training_panel
 from sayso.xray.what_if import what_if_panel
 from sayso.xray.why import by_token_panel, why_panel
+from sayso.xray.without import without_panel
 
 LONGEST = 2048
 """Tokens of a row: the pattern of a head has as many numbers as their square."""
@@ -202,5 +203,6 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "by_token": by_token_panel,
     "circuit": circuit_panel,
     "what_if": what_if_panel,
+    "without": without_panel,
 }
 """What each panel is computed by."""

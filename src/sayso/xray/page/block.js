@@ -6,7 +6,7 @@ import { difference } from "./why_numbers.js";
 export const depends = ["p", "l", "h", "y", "c"];
 export const compares = true; // two tokens
 
-const KINDS = { previous: "previous token", first: "first token", own: "itself", induction: "induction", duplicate: "same token" };
+export const KINDS = { previous: "previous token", first: "first token", own: "itself", induction: "induction", duplicate: "same token" };
 
 export async function draw(body, state) {
   const [parts, heads] = await Promise.all([difference(state), state.load("heads")]);

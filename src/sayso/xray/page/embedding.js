@@ -28,9 +28,9 @@ function told({ meta, arrays }) {
 // A vector as a strip of colors.
 export function strip(values, label) {
   const canvas = make("canvas", { class: "strip", role: "img", "aria-label": label, width: values.length, height: 1 });
-  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1, pen = canvas.getContext("2d");
+  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1, pen = canvas.getContext("2d"), [paper, more, less] = ["paper", "more", "less"].map(color);
   values.forEach((value, i) => {
-    pen.fillStyle = between(color("paper"), color(value >= 0 ? "more" : "less"), Math.sqrt(Math.abs(value) / most));
+    pen.fillStyle = between(paper, value >= 0 ? more : less, Math.sqrt(Math.abs(value) / most));
     pen.fillRect(i, 0, 1, 1);
   });
   return make("figure", {}, canvas, make("figcaption", {}, label));

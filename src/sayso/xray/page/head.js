@@ -36,12 +36,12 @@ function square(pattern, time, { p, select, facts: { tokens, shape: { looks_ahea
   const last = (row) => (ahead ? time - 1 : row); // that the row sees
   const cell = Math.max(1, Math.min(22, Math.floor(340 / time))), canvas = make("canvas", { width: time, height: time, tabindex: 0, role: "img", class: "square",
     "aria-label": `Attention of each position to each, as a square. Position ${p} looks at position ${k} with ${percent(pattern[p * time + k])}. Left and right arrows choose what it looks at, up and down who looks.` });
-  const pen = canvas.getContext("2d"), image = pen.createImageData(time, time), rule = mixed(color("rule"), color("rule"), 0);
-  const ramp = Array.from({ length: 256 }, (_, i) => mixed(color("paper"), color("strong"), i / 255));
-  for (let row = 0, at = 0; row < time; row += 1) {
-    for (let column = 0; column < time; column += 1, at += 4) image.data.set(column > last(row) ? rule : ramp[Math.round(255 * Math.sqrt(pattern[row * time + column]))], at);
+  const pen = canvas.getContext("2d"), image = pen.createImageData(time, time), pixels = new Uint32Array(image.data.buffer); // 32 bits at once: 2,048 tokens have four million
+  const [paper, strong, rule] = ["paper", "strong", "rule"].map(color), [hidden, ...ramp] = [mixed(rule, rule, 0), ...Array.from({ length: 256 }, (_, i) => mixed(paper, strong, i / 255))].map((one) => new Uint32Array(Uint8Array.of(...one, 255).buffer)[0]);
+  pixels.fill(hidden);
+  for (let row = 0; row < time; row += 1) {
+    for (let column = 0, at = row * time; column <= last(row); column += 1, at += 1) pixels[at] = ramp[Math.round(255 * Math.sqrt(pattern[at]))];
   }
-  for (let at = 3; at < image.data.length; at += 4) image.data[at] = 255;
   pen.putImageData(image, 0, 0);
   const mark = (left, width) => {
     const box = make("span", { class: "chosen" }), share = (value) => `${100 * value / time}%`;

@@ -1,6 +1,6 @@
 // The home map: what each layer would predict next at each position, read through the last norm and the head.
 
-import { between, color, digits, fill, make, percent, python, shown } from "./dom.js";
+import { between, color, fill, make, percent, python, shown } from "./dom.js";
 
 export const depends = ["p", "l"];
 const PIECE = 64, HIGH = 20, LABEL = 74;
@@ -117,6 +117,8 @@ function render(map) {
   for (let row = 0; row < rows; row += 1) pen.fillText(row ? `layer ${row - 1}` : "input", 4, (rows - 1 - row) * HIGH + HIGH / 2);
   pen.fillText("token", 4, rows * HIGH + HIGH / 2);
   pen.strokeStyle = color("mark");
+  pen.lineWidth = 1;
+  pen.strokeRect(LABEL + state.p * wide - shift + 0.5, 0.5, wide - 1, height - 1);
   pen.lineWidth = 2;
   pen.strokeRect(LABEL + state.p * wide - shift + 1, (rows - 2 - state.l) * HIGH + 1, wide - 2, HIGH - 2);
 }
@@ -127,5 +129,5 @@ function tell(map, row, column) {
   const cell = at(map, row, column), { tokens } = map.state.facts;
   if (!cell) return;
   const list = cell.words.map((word, i) => `"${shown(word)}" ${percent(cell.shares[i])}`).join(", ");
-  map.told.value = `${row ? `After layer ${row - 1}` : "Before the first layer"}, at position ${column} ("${shown(tokens[column][1])}"): ${list}. Entropy ${digits(cell.entropy)} bits; ${digits(cell.kl)} bits from the final prediction.`;
+  map.told.value = `${row ? `After layer ${row - 1}` : "Before the first layer"}, at position ${column} ("${shown(tokens[column][1])}"): ${list}. Entropy ${cell.entropy.toFixed(2)} bits; ${cell.kl.toFixed(2)} bits from the final prediction.`;
 }

@@ -39,17 +39,24 @@ async function write(state, told) {
   location.assign(`?${asked}`);
 }
 
+function ramp(from, to) {
+  const scale = make("span", { class: "ramp", "aria-hidden": "true" });
+  scale.style.background = `linear-gradient(90deg, ${from}, ${between(from, to, 0.75)})`;
+  return scale;
+}
+
 export async function draw(body, state) {
   const { tokens } = state.facts, { surprisal, rank } = state;
   const expected = !state.facts.shape.looks_ahead; // each token by those before it
+  const [paper, strong, ink, bright] = ["paper", "strong", "ink", "on-strong"].map(color); // read once, for a long text
   const chips = tokens.map(([id, text], i) => {
     const share = expected && i ? Math.min(1, surprisal[i] / MOST_BITS) : 0;
     const chip = make("button", {
       type: "button", class: "token", "aria-pressed": String(i === (expected ? state.p + 1 : state.p)), title: !expected ? null : i ? `${digits(surprisal[i], 1)} bits` : "where the text begins",
       onclick: () => state.select(!expected ? { p: i, y: null, c: null, k: null } : i ? { p: i - 1, y: id, c: null, k: null } : { p: 0, y: null, c: null, k: null }),
     }, shown(text));
-    chip.style.background = between(color("paper"), color("strong"), 0.75 * share);
-    chip.style.color = share > 0.55 ? color("on-strong") : color("ink");
+    chip.style.background = between(paper, strong, 0.75 * share);
+    chip.style.color = share > 0.55 ? bright : ink;
     if (i === state.p) chip.classList.add("here");
     return chip;
   });
@@ -61,6 +68,7 @@ export async function draw(body, state) {
   const said = make("p", { class: "told", role: "status" }, told);
   fill(body,
     make("p", { class: "what" }, !expected ? AHEAD : "The model reads tokens, not words. The more color a token has, the less the model expected it. Choose one to see why it came."),
+    expected ? make("p", { class: "quiet legend" }, "expected ", ramp(paper, strong), ` ${MOST_BITS} bits of surprise or more: a chance of 1 in ${(2 ** MOST_BITS).toLocaleString("en")}, or less`) : null,
     make("div", { class: "chips", role: "group", "aria-label": "Tokens" }, chips),
     make("div", { class: "pickers" },
       make("button", { type: "button", "aria-pressed": String(film !== null), title: "Go through the positions one by one", onclick: ({ currentTarget }) => play(state, currentTarget) }, film ? "Stop" : "Play"),

@@ -3,7 +3,7 @@
 import { fill, make, percent, python, shown, signed, table } from "./dom.js";
 import { saved } from "./source.js";
 
-export const depends = ["p", "l", "h"];
+export const depends = ["p", "l", "h", "y", "c"];
 
 export async function draw(body, state) {
   body.changes ??= [];
@@ -28,7 +28,7 @@ export async function draw(body, state) {
       off(`Head ${state.l}.${state.h} off`, { part: "head", layer: state.l, head: state.h }), off(`Attention ${state.l} off`, { part: "attention", layer: state.l }), off(`MLP ${state.l} off`, { part: "mlp", layer: state.l }),
       other, patch, more, less, strength, steer),
     changes.length ? make("ul", { class: "changes" }, changes.map((change, i) => make("li", {}, name(change), " ", make("button", { type: "button", "aria-label": `Undo ${name(change)}`, onclick: () => { changes.splice(i, 1); again(); } }, "Undo")))) : null,
-    result);
+    state.problem ? null : without(state), result);
   if (saved()) {
     fill(result, python(`changes = sayso.lens.ablation(model, "blocks.${state.l}.attn.hook_z", "zero", heads=[${state.h}])\nlogits = sayso.lens.trace(model, ids, "logits", interventions=changes)["logits"]\nlogits[0, ${state.p}].softmax(-1)`));
     return;
@@ -49,4 +49,22 @@ export async function draw(body, state) {
     }
     body.querySelector("[role=status]").textContent = error.message;
   }
+}
+
+// What the prediction would be if one token of the text had not been there; computed when it is opened.
+function without(state) {
+  const told = make("div", {}), details = make("details", {}, make("summary", {}, "Without one token of the text"), told);
+  details.addEventListener("toggle", () => details.open && leftOut(state).then((found) => fill(told, ...found), (error) => fill(told, make("p", { class: "problem" }, error.message))), { once: true });
+  return details;
+}
+
+async function leftOut(state) {
+  const { meta, arrays } = await state.load("without", { position: state.p, target: state.y }), word = `"${shown(state.word(state.y))}"`;
+  const rows = Array.from(arrays.removed, (at, i) => [shown(state.facts.tokens[at][1]), String(at), percent(arrays.share[i]), signed(100 * (arrays.share[i] - meta.share), 1), `${shown(meta.words[arrays.best[i]])} ${percent(arrays.best_share[i])}`]);
+  const at = arrays.removed[0];
+  return [
+    make("p", { class: "quiet" }, `The text is read again without one of its tokens; those after it move up by one. With all of them, ${word} has ${percent(meta.share)}.${at ? " Only the last tokens of a long text are left out." : ""}`),
+    table("Without a token", [["Left out", false], ["Position", true], [`Probability of ${word}`, true], ["Points", true], ["Likeliest then", false]], rows),
+    at === undefined ? null : python(`without = torch.cat((ids[:${at}], ids[${at + 1}:${state.p + 1}]))  # the row at position ${at}\nsayso.lens.trace(model, without, "logits")["logits"][0, -1].softmax(-1)[${state.y}]`),
+  ].filter((one) => one !== null);
 }

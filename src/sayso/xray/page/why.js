@@ -53,10 +53,10 @@ function waterfall(parts, whole) {
 
 // The tokens of the text, colored by what each adds.
 function shares({ tokens: values, bias }, state, whole) {
-  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+  const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1, [paper, more, less] = ["paper", "more", "less"].map(color);
   const chips = Array.from(values, (value, i) => {
     const chip = make("span", { class: "token", title: signed(value, 3) }, shown(state.facts.tokens[i][1]));
-    chip.style.background = between(color("paper"), color(value >= 0 ? "more" : "less"), 0.6 * Math.abs(value) / most);
+    chip.style.background = between(paper, value >= 0 ? more : less, 0.6 * Math.abs(value) / most);
     return chip;
   });
   return [make("h3", {}, "By token of the text"),
