@@ -8,18 +8,19 @@ the prediction for a run with 3 times the compute of the largest is written and 
 trained. `ours` is the largest relative error of the seeds, `peer` the bar, 0.015: less is better. In `details`: the
 same from one schedule and one batch size for all horizons of a size, and the error of the mean of the seeds.
 
-`--minutes` is the time for one seed. With `--work FOLDER`, all runs are kept there, and the same command resumes.
+`--minutes` is the time for one seed. With `--work FOLDER`, all runs are kept there, and the same command resumes; one
+with other minutes or another text is refused.
 """
 
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.harness import parser, result, save_picture, say, sized
 from sayso import world
-from sayso.base.files import read_object, write_json
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.law.sweep import SweepPlan
@@ -43,6 +44,7 @@ def main() -> None:
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = given.work or Path(name)
+        check_asked(work / "asked.json", given.minutes, {"text": given.text, "held": given.held})
         life = prepare(given.text, given.held, work / "text")
         found = measure(life, work, given.minutes, given.seeds)
     errors = {seed: one.error for seed, one in found.items()}
@@ -77,6 +79,18 @@ def measure(life: Life, work: Path, minutes: float, seeds: int) -> dict[int, Swe
     for name in ("sweep", "emergence"):
         save_picture(IMAGES / f"law-{name}.svg", (work / "seed-0/runs/law-sweep" / f"{name}.svg").read_text())
     return found
+
+
+def check_asked(path: Path, minutes: float, files: Mapping[str, Path | None]) -> None:
+    """Write down what was asked for, or exit if an earlier command asked for something else in the same folder."""
+    asked = {"minutes": minutes, **{name: file and sha256(file) for name, file in files.items()}}
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
+    earlier = read_object(path, *asked)
+    if other := [name for name, value in asked.items() if earlier[name] != value]:
+        names = " and ".join(other)
+        raise SystemExit(f"'{path.parent}' holds a sweep with another {names}; give the same, or another --work.")
 
 
 def stored_plan(options: Sweep, path: Path, text: SweepText) -> SweepPlan:

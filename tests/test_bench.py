@@ -68,6 +68,21 @@ def ran(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     return json.loads(told.out.splitlines()[-1]), told.err
 
 
+def test_a_kept_prediction_is_not_another_texts(bench: None, tmp_path: Path) -> None:
+    """A folder of runs is only resumed with the minutes and the texts that it was begun with."""
+    check = importlib.import_module("bench.law_predict").check_asked
+    text, other, path = tmp_path / "text", tmp_path / "other", tmp_path / "work" / "asked.json"
+    text.write_text("one")
+    other.write_text("another")
+    path.parent.mkdir()
+    for _ in range(2):
+        check(path, 30.0, {"text": text, "held": None})
+    with pytest.raises(SystemExit, match="holds a sweep with another minutes; give the same, or another --work"):
+        check(path, 31.0, {"text": text, "held": None})
+    with pytest.raises(SystemExit, match="another text and held;"):
+        check(path, 30.0, {"text": other, "held": text})
+
+
 @pytest.mark.parametrize("name", BENCHES)
 def test_a_bench_runs_to_its_last_line(
     name: str, bench: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

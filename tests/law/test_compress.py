@@ -206,6 +206,20 @@ def test_the_first_mixture_is_the_models_and_a_counted_share() -> None:
     assert mix.probabilities(flat)[0] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_softmax_does_not_depend_on_threads_or_other_rows() -> None:
+    """To the last bit, as compression and decompression may have other threads."""
+    logits = np.random.default_rng(0).normal(0, 3, (16, 49152)).astype(np.float32)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = np.concatenate([softmax(row[None]) for row in logits])
+        torch.set_num_threads(2)
+        assert np.array_equal(softmax(logits), alone)
+    finally:
+        torch.set_num_threads(threads)
+    assert alone.sum(1) == pytest.approx(np.ones(16), abs=1e-5)
+
+
 def test_streams_share_what_they_learn() -> None:
     """A continuation seen in one is expected in the other."""
     mix = Mix(5, 2)
@@ -366,8 +380,7 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(packed: Path, compr
     "header",
     [
         {},
-        {"version": 1},
-        {"version": 2},
+        {"version": 3},
         [],
         "text",
         {"window": 0},
@@ -403,6 +416,62 @@ def test_a_file_of_several_blocks_comes_back(
     found = compress(tmp_path / "data", tmp_path / "data.sayso", compressor)
     assert all(size >= 490 for size in found.methods.values()), "a block may end a few bytes earlier"
     assert back(tmp_path / "data.sayso", compressor) == data
+
+
+def test_a_block_knows_what_the_ones_before_it_taught(
+    compressor: Compressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes cost less the second time, also after a block that the model did not write, and come back."""
+    monkeypatch.setattr(archive_module, "BLOCK", 500)
+    block = TEXT.encode()[:500]
+    data = block + random.Random(4).randbytes(500) + block
+    first, learned = compressor.encode(block)
+    between, same = compressor.encode(data[500:1000], learned)
+    assert between.method is Method.STORED
+    assert same is learned
+    second, _ = compressor.encode(block, learned)
+    assert len(second.payload) < 0.7 * len(first.payload)
+    assert compressor.encode(block, learned)[0] == second, "a try changes nothing that was learned before"
+    (tmp_path / "data").write_bytes(data)
+    compress(tmp_path / "data", tmp_path / "data.sayso", compressor)
+    assert back(tmp_path / "data.sayso", compressor) == data
+    with (tmp_path / "data.sayso").open("rb") as file:
+        read_header(file, tmp_path)
+        assert [len(one.payload) for one in read_blocks(file, tmp_path)][:3:2] == [
+            len(first.payload), len(second.payload)
+        ]  # fmt: skip
+
+
+def test_a_file_of_the_first_format_is_refused(packed: Path, compressor: Compressor) -> None:
+    """Its mixture began anew with each block."""
+    data = packed.read_bytes()
+    start = len(MAGIC) + 4
+    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
+    content = data[start:end].replace(b'"version":2', b'"version":1')
+    assert content != data[start:end]
+    packed.write_bytes(data[:start] + content + crc32(content).to_bytes(4, "little") + data[end + 4 :])
+    with pytest.raises(UserError, match="another version of the format; use the version of Sayso that wrote it"):
+        back(packed, compressor)
+
+
+def test_a_rejected_block_teaches_nothing(compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decompression does not see its tokens."""
+    _, learned = compressor.encode(TEXT.encode()[:500])
+    monkeypatch.setattr(BlockCoder, "decode", lambda *_: [1, 2, 3])
+    assert compressor.encode(TEXT.encode()[500:900], learned)[1] is learned
+
+
+def test_the_rarest_contexts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From one block to the next, so that memory stays flat."""
+    mix, flat = Mix(9, 1), np.zeros((1, 9), np.float32)
+    for token in (1, 2, 1, 2, 1, 2, 3, 4, 5, 6, 7):
+        mix.probabilities(flat)
+        mix.learn([token])
+    monkeypatch.setattr("sayso.law.compress.mix.MOST_CONTEXTS", 5)
+    kept = mix.begun(3)
+    assert kept._counts == {(1,): {2: 3}, (2,): {1: 2, 3: 1}, (1, 2): {1: 2, 3: 1}}, "seven were seen twice"
+    assert len(mix._counts) > 5
+    assert kept.probabilities(np.repeat(flat, 3, 0)).shape == (3, 9)
 
 
 def test_another_model_and_another_machine_are_refused(

@@ -14,7 +14,7 @@ from sayso.judge.bits import bits_per_byte
 from sayso.law.perplexity import bits_by_context, counted_bits, surprisal
 from sayso.law.shannon import approximation
 from sayso.model import ModelConfig, Transformer
-from sayso.run.law_perplexity import drawn
+from sayso.run.law_perplexity import Perplexity, drawn, perplexity
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 from sayso.weights.folder import save_model
@@ -141,6 +141,25 @@ def test_the_command_compares_shows_and_draws(
     assert out.read_text().startswith("<svg")
     assert "What memory is worth" in out.read_text()
     assert "What memory" not in drawn({"uniform": 8.0}, {})
+
+
+def test_models_of_one_name_are_told_apart(
+    model: Transformer, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their paths; a model that is given twice is measured once, and none takes the place of a counted one."""
+    monkeypatch.chdir(tmp_path)
+    life, other, taken = Life(Path("life")), Path("other/base"), Path("uniform")
+    torch.manual_seed(0)
+    untrained = Transformer(model.config).eval()
+    for folder, made in ((life.model("base"), model), (other, untrained), (taken, untrained)):
+        save_model(made, tokenizer, folder, {"stage": "base", "name": "base"})
+    Path("text.txt").write_text(TEXT)
+    names = ("base", str(other), "life/models/base", str(taken))
+    found = perplexity(Perplexity(Path("text.txt"), names, targets=4, life=life.root))
+    paths = [str(folder.resolve()) for folder in (life.model("base"), other, taken)]
+    assert list(found.surprisals) == list(found.by_context) == paths
+    assert found.bits_per_byte["uniform"] == 8
+    assert found.bits_per_byte[paths[0]] != found.bits_per_byte[paths[1]]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
-from sayso.base.log import read_log
+from sayso.base.lock import locked
+from sayso.base.log import act_log, read_log
 from sayso.cli.main import run
 from sayso.judge.statistics.estimate import without_error
 from sayso.law.emergence import Scores
@@ -176,18 +177,53 @@ def swept(life: Life, text: SweepText) -> Swept:
     return carry_out(options, tiny_plan(options, text), text)
 
 
-def test_the_prediction_is_logged_before_the_larger_run_begins(life: Life, swept: Swept) -> None:
+def test_a_prediction_is_written_with_its_outcome(life: Life, swept: Swept) -> None:
     folder = life.run("law-sweep")
     events = read_log(folder / "run.jsonl")
     assert [one["event"] for one in events] == ["start", "prediction", "outcome", "end"]
     assert events[1]["sha256"] == sha256(folder / "prediction.json") == swept.digest
-    first = (folder / swept.target.run.name / "run.jsonl").stat()
-    assert (folder / "prediction.json").stat().st_mtime_ns <= first.st_mtime_ns
     record = json.loads((folder / "prediction.json").read_text())
     assert record["forecast"]["loss"] == swept.forecast.loss
     assert record["factor"] >= 3
     outcome = json.loads((folder / "outcome.json").read_text())
     assert outcome["error"] == pytest.approx(swept.forecast.loss / swept.target.loss - 1)
+
+
+def test_the_prediction_is_logged_before_the_larger_run_begins(
+    tmp_path: Path, text: SweepText, swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the larger run is begun, the file is there and its hash is the last line of the log."""
+    folder, seen = Life(tmp_path).run("law-sweep"), []
+
+    def trained(run: SweepRun, *_: object) -> TrainedRun:
+        if run == swept.target.run:
+            seen.append((read_log(folder / "run.jsonl")[-1].get("sha256"), sha256(folder / "prediction.json")))
+        return next(one for one in (*swept.runs, swept.target) if one.run == run)
+
+    monkeypatch.setattr("sayso.run.law_sweep.train_run", trained)
+    options = Sweep(life=tmp_path, **TINY)
+    carry_out(options, tiny_plan(options, text), text)
+    assert seen == [(swept.digest, swept.digest)]
+
+
+def test_a_sweep_is_locked_from_its_plan_to_its_end(
+    life: Life, tmp_path: Path, text: SweepText, swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other command can take the folder between the plan and the first run."""
+    place = Life(Path(shutil.copytree(life.root, tmp_path / "life")))
+    folder, asked = place.run("law-sweep"), []
+
+    def begun(*given: object, **named: object) -> object:
+        asked.append(1)
+        with pytest.raises(UserError, match="is in use"), locked(folder):
+            pass
+        return act_log(*given, **named)
+
+    monkeypatch.setattr("sayso.run.law_sweep.make_plan", tiny_plan)
+    monkeypatch.setattr("sayso.run.law_sweep.act_log", begun)
+    again = sweep(Sweep(life=place.root, **TINY))
+    assert asked == [1]
+    assert len(again.runs) == len(swept.runs)
 
 
 def test_the_runs_can_be_fitted_again(life: Life, swept: Swept) -> None:
@@ -336,7 +372,7 @@ def test_other_options_keep_the_earlier_sweep(
         return made[-1]
 
     monkeypatch.setattr("sayso.run.law_sweep.make_plan", planned)
-    monkeypatch.setattr("sayso.run.law_sweep.carry_out", lambda options, plan, text: plan)
+    monkeypatch.setattr("sayso.run.law_sweep._carried_out", lambda options, plan, text: plan)
     assert sweep(Sweep(life=place, **TINY)) == sweep(Sweep(life=place, **TINY)) == made[0]
     assert len(made) == 1
     sweep(Sweep(life=place, **{**TINY, "minutes": 0.7}))

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -107,14 +107,14 @@ def events_of(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
+def act_log(life: Life, act: str, name: str, config: Any, *, held: bool = False) -> Iterator[RunLog]:
     """Open the run `<act>-<name>`: write its resolved config and a start line, and on success an end line.
 
-    The end line holds the act's wall-clock seconds and its peak resident memory in MB. The run is locked until then.
-    Raises `UserError` if another process works on it.
+    The end line holds the act's wall-clock seconds and its peak resident memory in MB. The run is locked until then,
+    unless the caller has locked it (`held`). Raises `UserError` if another process works on it.
     """
     folder = life.run(f"{act}-{name}" if name else act)
-    with locked(folder):
+    with nullcontext() if held else locked(folder):
         work_in(folder)
         for part in (folder, *folder.glob("*/")):
             sweep(part)

@@ -38,7 +38,7 @@ class Compress(Options):
     window: Annotated[int, Range(2, 2**20)] = 2048
     """Most tokens that the model sees before the next; at most its context. More need more memory."""
     mix: bool = True
-    """Mix the model's prediction with n-grams of each megabyte itself and a bias, both learned on the way."""
+    """Mix the model's prediction with n-grams of the file itself and a bias, both learned on the way."""
     streams: Annotated[int, Range(0, 256)] = 0
     """Parts of each megabyte to read side by side; more are faster, fewer compress better. 0 = as suits its length."""
     verify: bool = True

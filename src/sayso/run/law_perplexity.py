@@ -1,6 +1,6 @@
 """Act: what prediction is worth on a text: Markov models beside networks, surprisal, memory, and samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ class Perplexity(Options):
     text: Path
     """Text file to predict, in UTF-8."""
     models: tuple[str, ...] = ()
-    """Models: names of the life's models, or paths of model folders."""
+    """Models: names of the life's models, or paths of model folders; those of one name are shown by their paths."""
     _: KW_ONLY
     example: Path | None = None
     """Text in which n-grams are counted. Default: the first nine tenths of the text; the last tenth is predicted."""
@@ -73,10 +73,9 @@ def perplexity(options: Perplexity) -> Measured:
     found = counted_bits(example, text)
     surprisals, by_context, perplexities = {}, {}, {}
     device = pick_device(options.device).kind
-    for name in options.models:
-        folder = newest_model(Life(options.life), name)
+    folders = [newest_model(Life(options.life), name) for name in options.models]
+    for called_so, folder in _named(folders, found).items():
         model, tokenizer = load_model(folder, device)
-        called_so = called(folder)
         read = surprisals[called_so] = surprisal(model, tokenizer, text)
         found[called_so], perplexities[called_so] = read.bits_per_byte, read.perplexity
         if len(read.ids) >= 3:
@@ -93,6 +92,13 @@ def perplexity(options: Perplexity) -> Measured:
         write_atomic(options.out, drawn(found, by_context))
         say(f"Saved {options.out}.")
     return Measured(found, surprisals, by_context)
+
+
+def _named(folders: Sequence[Path], taken: Collection[str]) -> dict[str, Path]:
+    """Return each folder once, by its name, or by its whole path if another folder or one of `taken` has that name."""
+    once = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [*taken, *map(called, once)]
+    return {str(folder) if names.count(called(folder)) > 1 else called(folder): folder for folder in once}
 
 
 def _texts(options: Perplexity) -> tuple[str, str]:

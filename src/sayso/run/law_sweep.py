@@ -102,7 +102,7 @@ def sweep(options: Sweep) -> Swept:
             if (folder / "plan.json").exists():
                 say(f"The earlier sweep is kept as '{set_aside(folder)}'.")
             _store_plan(options, folder, plan)
-    return carry_out(options, plan, text)
+        return _carried_out(options, plan, text)
 
 
 def sweep_text(options: Sweep) -> SweepText:
@@ -182,10 +182,19 @@ def _store_plan(options: Sweep, folder: Path, plan: SweepPlan) -> None:
 
 
 def carry_out(options: Sweep, plan: SweepPlan, text: SweepText) -> Swept:
-    """Train the runs of a plan, write the prediction, train the larger run, and compare; finished parts are kept."""
+    """Train the runs of a plan, write the prediction, train the larger run, and compare; finished parts are kept.
+
+    Raises `UserError` if another process works on the sweep.
+    """
+    with locked(Life(options.life).run("law-sweep")):
+        return _carried_out(options, plan, text)
+
+
+def _carried_out(options: Sweep, plan: SweepPlan, text: SweepText) -> Swept:
+    """Do what `carry_out` does while the caller holds the lock."""
     life = Life(options.life)
     folder, training = life.run("law-sweep"), _training(options)
-    with act_log(life, "law", "sweep", options) as log:
+    with act_log(life, "law", "sweep", options, held=True) as log:
         trained = []
         for number, run in enumerate(plan.runs, 1):
             say(f"Run {number} of {len(plan.runs)}: {run.parameters:,} parameters, {run.tokens:,} tokens.")

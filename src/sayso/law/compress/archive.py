@@ -27,6 +27,7 @@ from sayso.law.compress.container import (
     write_block,
     write_header,
 )
+from sayso.law.compress.mix import Predictor
 from sayso.law.compress.streams import check_native
 from sayso.sample.native.build import version as native_version
 from sayso.token.load import tokenizer_fingerprint
@@ -84,35 +85,49 @@ class Compressor:
         weights, tokenizer = sha256(weights_file(self.folder)), tokenizer_fingerprint(self.folder)
         return Header(size, self.folder.resolve().name, weights, tokenizer, engine(), self.window, self.mix)
 
-    def encode(self, data: bytes, progress: Callable[[str, float], None] = lambda *_: None) -> Block:
-        """Return the smallest block for some bytes; `progress` receives what is done and the share that is."""
+    def encode(
+        self, data: bytes, learned: Predictor | None = None, progress: Callable[[str, float], None] = lambda *_: None
+    ) -> tuple[Block, Predictor | None]:
+        """Return the smallest block for some bytes, and what was learned with it from the model's blocks so far.
+
+        `progress` receives what is done and the share that is.
+        """
         digest = blake2b(data, digest_size=DIGEST).digest()
         packed = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME, check=lzma.CHECK_NONE)
         method, payload = min((Method.STORED, data), (Method.XZ, packed), key=lambda one: len(one[1]))
         best = Block(method, len(data), 0, 0, digest, payload)
         if sum(len(part.encode()) for part in pieces(data) if isinstance(part, str)) < TEXT * len(data):
-            return best
+            return best, learned
         coder, encode, decode = self._opened
         ids = encode(data)
         if decode(ids) != data or len(ids) > len(data):  # the tokenizer normalizes text
-            return best
+            return best, learned
         streams = min(self.streams or min(max(1, len(ids) // STREAM_TOKENS), STREAMS), len(ids))
-        payload = coder.encode(ids, streams, lambda done: progress("compressed", done / len(ids)))
+        predictor = coder.predictor(learned, streams)
+        payload = coder.encode(ids, streams, predictor, lambda done: progress("compressed", done / len(ids)))
         if len(payload) >= len(best.payload):
-            return best
+            return best, learned
         found = Block(Method.MODEL, len(data), len(ids), streams, digest, payload)
         if not self.verify:
-            return found
-        back = coder.decode(payload, len(ids), streams, lambda done: progress("verified", done / len(ids)))
-        return found if back == ids else best
+            return found, predictor
+        again = coder.predictor(learned, streams)
+        back = coder.decode(payload, len(ids), streams, again, lambda done: progress("verified", done / len(ids)))
+        return (found, predictor) if back == ids else (best, learned)
 
-    def decode(self, block: Block, progress: Callable[[str, float], None] = lambda *_: None) -> bytes:
-        """Return the bytes of a block of the model's, or other bytes if the model or the machine is another one."""
+    def decode(
+        self, block: Block, learned: Predictor | None = None, progress: Callable[[str, float], None] = lambda *_: None
+    ) -> tuple[bytes, Predictor]:
+        """Return the bytes of a block of the model's, and what was learned with it from the model's blocks so far.
+
+        The bytes are others if the model or the machine is another one.
+        """
         coder, _, decode = self._opened
+        predictor = coder.predictor(learned, block.streams)
         ids = coder.decode(
-            block.payload, block.tokens, block.streams, lambda done: progress("decompressed", done / block.tokens)
-        )
-        return decode(ids)
+            block.payload, block.tokens, block.streams, predictor,
+            lambda done: progress("decompressed", done / block.tokens),
+        )  # fmt: skip
+        return decode(ids), predictor
 
 
 def engine() -> dict[str, str]:
@@ -125,10 +140,11 @@ def compress(source: Path, target: Path, compressor: Compressor, progress: _Prog
     """Compress a file. Raises `UserError` if it changes meanwhile."""
     size, done = source.stat().st_size, 0
     whole, methods = blake2b(digest_size=DIGEST), dict.fromkeys(("model", "xz", "stored"), 0)
+    learned: Predictor | None = None
     with source.open("rb") as file, atomic_file(target) as part, part.open("wb") as out:
         write_header(out, compressor.header(size))
         for data in _blocks_of(file):
-            block = compressor.encode(data, _within(progress, done, len(data)))
+            block, learned = compressor.encode(data, learned, _within(progress, done, len(data)))
             write_block(out, block)
             whole.update(data)
             methods[block.method.name.lower()] += len(data)
@@ -154,6 +170,7 @@ def decompress(
         if header.size > limit:
             raise UserError(f"'{source}' holds {header.size:,} bytes, and --most allows {limit:,}; increase --most.")
         compressor: Compressor | None = None
+        learned: Predictor | None = None
         with atomic_file(target) as part, part.open("wb") as out:
             for block in read_blocks(file, source):
                 if block.method is Method.END:
@@ -166,7 +183,7 @@ def decompress(
                     if compressor is None:
                         _check_engine(header, source)
                         compressor = find(header)
-                    data = compressor.decode(block, _within(progress, done, block.size))
+                    data, learned = compressor.decode(block, learned, _within(progress, done, block.size))
                 else:
                     data = block.payload if block.method is Method.STORED else _unpacked(block)
                 if len(data) != block.size or blake2b(data, digest_size=DIGEST).digest() != block.digest:

@@ -28,10 +28,20 @@ class BlockCoder:
         self._queue: Any = coder.stream.queue
         self._family: Any = coder.stream.model.Categorical(perfect=False)
 
-    def encode(self, ids: Sequence[int], streams: int, progress: _Progress = lambda _: None) -> bytes:
-        """Return a block of at least one token; `progress` receives the number of tokens done."""
+    def predictor(self, learned: Predictor | None, streams: int) -> Predictor:
+        """Return what predicts a block after those that `learned` has read; None is before the first."""
+        fresh = Mix(self.model.config.vocab_size) if self.mix else ModelAlone()
+        return (learned or fresh).begun(streams)
+
+    def encode(
+        self, ids: Sequence[int], streams: int, predictor: Predictor | None = None, progress: _Progress = lambda _: None
+    ) -> bytes:
+        """Return a block of at least one token; `progress` receives the number of tokens done.
+
+        `predictor` is one of `predictor` for these streams, and learns from the block; default: one that knows nothing.
+        """
         parts, encoder, at = split(ids, streams), self._queue.RangeEncoder(), 0
-        predictor, reader = self._begin(len(ids), streams)
+        predictor, reader = predictor or self.predictor(None, streams), self._reader(len(ids), streams)
         while at < len(parts[0]):
             active = [part for part in parts if len(part) > at]
             count = min(reader.room(), len(active[-1]) - at)
@@ -45,10 +55,17 @@ class BlockCoder:
             progress(min(len(ids), at * streams))
         return bytes(encoder.get_compressed().astype("<u4").tobytes())
 
-    def decode(self, data: bytes, count: int, streams: int, progress: _Progress = lambda _: None) -> list[int]:
+    def decode(
+        self,
+        data: bytes,
+        count: int,
+        streams: int,
+        predictor: Predictor | None = None,
+        progress: _Progress = lambda _: None,
+    ) -> list[int]:
         """Return the `count` tokens of a block; other tokens, or fewer, if it was encoded with other probabilities."""
         decoder = self._queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
-        predictor, reader = self._begin(count, streams)
+        predictor, reader = predictor or self.predictor(None, streams), self._reader(count, streams)
         lengths = part_lengths(count, streams)
         parts: list[list[int]] = [[] for _ in lengths]
         for at in range(lengths[0]):
@@ -64,9 +81,8 @@ class BlockCoder:
             progress(sum(map(len, parts)))
         return [token for part in parts for token in part]
 
-    def _begin(self, count: int, streams: int) -> tuple[Predictor, Streams]:
-        reader = Streams(self.model, streams, part_lengths(count, streams)[0], self.window)
-        return Mix(self.model.config.vocab_size, streams) if self.mix else ModelAlone(), reader
+    def _reader(self, count: int, streams: int) -> Streams:
+        return Streams(self.model, streams, part_lengths(count, streams)[0], self.window)
 
 
 def part_lengths(count: int, streams: int) -> list[int]:

@@ -6,17 +6,21 @@ Both sides of compression update the same state in the same order, so they agree
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+_Counts = dict[tuple[int, ...], dict[int, int]]
 
 ORDERS = (1, 2, 3, 4, 6)
 """Lengths of the contexts whose continuations are counted."""
 BIAS_RATE = 0.02
 FIRST_WEIGHT, LEAST_RATE, MOST = 0.05, 0.005, 0.98
+MOST_CONTEXTS = 1 << 19
+"""Most contexts that are kept from one block to the next; those seen least often are forgotten."""
 SEEN = 8  # a context seen this often or more shares its weight with all others of its order
 
 
@@ -29,6 +33,9 @@ class Predictor(Protocol):
     def learn(self, tokens: Sequence[int]) -> None:
         """Take note of the tokens that came, one for each of these streams."""
 
+    def begun(self, streams: int, /) -> Self:
+        """Return what has learned the same, for a new block of `streams`; it does not change this one."""
+
 
 class ModelAlone:
     """The model's own distribution."""
@@ -39,6 +46,10 @@ class ModelAlone:
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Learn nothing."""
+
+    def begun(self, _: int, /) -> Self:
+        """Return this."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -59,30 +70,38 @@ class Mix:
     follow the posterior probability that the token came from the n-gram (online EM). All streams share one state.
     """
 
-    def __init__(self, vocab_size: int, streams: int) -> None:
+    def __init__(self, vocab_size: int, streams: int = 1) -> None:
         self._bias = np.zeros(vocab_size, np.float32)
-        self._counts: dict[tuple[int, ...], dict[int, int]] = {}
+        self._counts: _Counts = {}
         self._weights: dict[tuple[int, int, bool], tuple[float, int]] = {}
         self._before: list[deque[int]] = [deque(maxlen=max(ORDERS)) for _ in range(streams)]
-        self._soft = np.zeros((0, vocab_size), np.float32)
+        # Written over at each step, because new arrays of this size cost page faults.
+        self._soft, self._mixed = (np.zeros((streams, vocab_size), np.float32) for _ in range(2))
         self._stages: list[list[_Stage]] = []
 
+    def begun(self, streams: int, /) -> Self:
+        """Return a mixture with the same bias, weights and counts, as far as contexts are kept."""
+        new = type(self)(len(self._bias), streams)
+        new._bias, new._weights = self._bias.copy(), dict(self._weights)
+        new._counts = {context: dict(counts) for context, counts in _most_frequent(self._counts).items()}
+        return new
+
     def probabilities(self, logits: Floats) -> Floats:
-        """Return the mixtures."""
-        self._soft = softmax(logits + self._bias)
-        self._stages = [self._stages_of(tuple(self._before[row])) for row in range(len(logits))]
-        mixed = self._soft.copy()
-        for row, stages in zip(mixed, self._stages, strict=True):
-            for stage in stages:
-                row *= np.float32(1 - stage.weight)
-                row[stage.tokens] += np.array([stage.weight * share for share in stage.counted], np.float32)
+        """Return the mixtures; the next call overwrites them."""
+        count = len(logits)
+        self._stages = [self._stages_of(tuple(self._before[row])) for row in range(count)]
+        soft, mixed = self._soft[:count], self._mixed[:count]
+        np.add(logits, self._bias, out=mixed)
+        torch.softmax(torch.from_numpy(mixed), -1, out=torch.from_numpy(soft))
+        for alone, row, stages in zip(soft, mixed, self._stages, strict=True):
+            _mix_in(alone, stages, row)
         return mixed
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Update the weights, the bias and the counts, stream after stream."""
         for row, token in enumerate(tokens):
             self._reweigh(self._stages[row], token, float(self._soft[row, token]))
-        step = self._soft.sum(0)
+        step = self._soft[: len(tokens)].sum(0)
         np.subtract.at(step, list(tokens), 1)
         self._bias -= np.float32(BIAS_RATE) * step
         for before, token in zip(self._before, tokens, strict=False):
@@ -115,11 +134,30 @@ class Mix:
             self._weights[stage.cell] = min(weight, MOST), times + 1
 
 
+def _most_frequent(counts: _Counts) -> _Counts:
+    """Return the contexts that were seen at least so often that no more than `MOST_CONTEXTS` are left."""
+    least = 1
+    while len(counts) > MOST_CONTEXTS:
+        least += 1
+        counts = {context: one for context, one in counts.items() if sum(one.values()) >= least}
+    return counts
+
+
 def softmax(logits: Floats) -> Floats:
-    """Return exp(x) / sum exp(x) of each row."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    """Return exp(x) / sum exp(x) of each row, whose bits do not depend on the other rows or on threads."""
+    found: Floats = torch.softmax(torch.from_numpy(np.ascontiguousarray(logits)), -1).numpy()
     return found
+
+
+def _mix_in(alone: Floats, stages: Sequence[_Stage], out: Floats) -> None:
+    """Write a distribution into which the stages are mixed, one after the other; all of it is scaled only once."""
+    left, shares = 1.0, []
+    for stage in reversed(stages):
+        shares.append((stage.tokens, [left * stage.weight * share for share in stage.counted]))
+        left *= 1 - stage.weight
+    np.multiply(alone, np.float32(left), out=out)
+    for tokens, added in shares:
+        out[tokens] += np.array(added, np.float32)
 
 
 def _contexts(before: tuple[int, ...]) -> list[tuple[int, ...]]:
