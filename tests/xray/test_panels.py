@@ -33,6 +33,7 @@ from sayso.xray.background import Background
 from sayso.xray.examples import text_rows
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import COLUMNS
+from sayso.xray.saved import POSITIONS, panels_of
 from sayso.xray.view import PANELS
 
 TEXT = "the cat sat on the mat and the dog said hello to the cat. "
@@ -463,3 +464,12 @@ def test_a_circuit_has_what_each_weight_carries(opened: Opened, ids: list[int]) 
     assert found.meta["units"][name] == pytest.approx(
         flows.neuron_writes.flatten(0, 1)[strongest].sum().item(), rel=1e-4
     )
+
+
+def test_a_saved_page_reads_the_row_no_more_often_than_it_must(view: View) -> None:
+    """Panels of many heads and neurons share what they are made from."""
+    assert list(panels_of(view))
+    layers, positions = view.network.config.layers, min(view.length, POSITIONS)
+    misses = {name: getattr(view, name).cache_info().misses for name in ("read", "attribution", "attention", "neurons")}
+    assert misses == {"read": positions, "attribution": positions, "attention": layers, "neurons": layers}
+    assert view.written.cache_info().misses == layers * positions

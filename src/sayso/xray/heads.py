@@ -62,12 +62,19 @@ def head_panel(view: "View", layer: int, head: int) -> Panel:
 def written_panel(view: "View", layer: int, head: int, position: int) -> Panel:
     """Return the tokens that what a head writes at a position promotes and suppresses the most."""
     layer, head, position = view.layer(layer), view.head(head), view.position(position)
+    return Panel({"layer": layer, "head": head, **extremes(view, view.written(layer, position)[head])})
+
+
+def written_by_heads(view: "View", layer: int, position: int) -> Tensor:
+    """Return what each head of a layer adds to the logits at a position by what it writes there, [H, V]."""
     found, block = view.attention(layer), list(blocks_of(view.network))[layer]
+    config = view.network.config
     with torch.no_grad():
-        writes = found["z"][0, None, position, head] @ _out(view, layer, head).T
+        out = matrix(block.attention.out).unflatten(1, (config.heads, config.head_size))
+        writes = torch.einsum("hd,chd->hc", found["z"][0, position], out)
         if "post_scale" in found:
             writes = frozen(block.attention_post_norm, writes, found["post_scale"][0, position])
-    return Panel({"layer": layer, "head": head, **extremes(view, pushed(view, position, writes)[0])})
+    return pushed(view, position, writes)
 
 
 def attention_of(view: "View", layer: int) -> dict[str, Tensor]:

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from sayso.lens.direct import attributed
 from sayso.lens.forward import blocks_of
 from sayso.lens.matrices import matrix
-from sayso.lens.targets import LogitDifference
 from sayso.xray.pack import Panel
 from sayso.xray.written import extremes, frozen, pushed
 
@@ -25,14 +24,12 @@ def neurons_panel(view: "View", layer: int, position: int, target: int, contrast
     layer, position = view.layer(layer), view.position(position)
     network, name = view.network, f"blocks.{layer}"
     found, block = view.read(position), list(blocks_of(network))[layer]
-    tokens = LogitDifference(view.token(target), None if contrast is None else view.token(contrast))
-    parts = attributed(network, found, tokens.signs(1, network.config.vocab_size)).neurons[0, layer]
+    signs = [(view.token(target), 1), *([(view.token(contrast), -1)] if contrast is not None else [])]
+    parts = view.attribution(position, *signs).neurons[0, layer]
     chosen = parts.abs().topk(min(SHOWN, len(parts))).indices
-    gated = block.mlp.gate is not None
-    names = [f"{name}.mlp.hook_pre", *([f"{name}.mlp.hook_pre_linear"] if gated else []), f"{name}.mlp.hook_post"]
-    seen = view.trace(*names)
+    pre, *up, post = view.neurons(layer)
     with torch.no_grad():
-        vectors = matrix(block.mlp.down)[:, chosen].T * seen[names[-1]][0, position, chosen][:, None]
+        vectors = matrix(block.mlp.down)[:, chosen].T * post[position, chosen][:, None]
         if network.config.norm_place in ("post", "both"):
             vectors = frozen(block.mlp_post_norm, vectors, found[f"{name}.ln2_post.hook_scale"][0, -1])
     logits = pushed(view, position, vectors)
@@ -40,11 +37,20 @@ def neurons_panel(view: "View", layer: int, position: int, target: int, contrast
         {
             "neuron": neuron,
             "adds": parts[neuron].item(),
-            "pre": seen[names[0]][0, position, neuron].item(),
-            "up": seen[names[1]][0, position, neuron].item() if gated else None,
-            "post": seen[names[-1]][0, position, neuron].item(),
+            "pre": pre[position, neuron].item(),
+            "up": up[0][position, neuron].item() if up else None,
+            "post": post[position, neuron].item(),
             **extremes(view, logits[row]),
         }
         for row, neuron in enumerate(chosen.tolist())
     ]
     return Panel({"layer": layer, "mlp": network.config.mlp, "neurons": neurons}, {"all": parts})
+
+
+def neurons_of(view: "View", layer: int) -> list[Tensor]:
+    """Return the activations of the neurons of a layer [T, M]: before the nonlinearity, up if gated, and after it."""
+    gated = list(blocks_of(view.network))[layer].mlp.gate is not None
+    parts = ("hook_pre", *(("hook_pre_linear",) if gated else ()), "hook_post")
+    names = [f"blocks.{layer}.mlp.{part}" for part in parts]
+    found = view.trace(*names)
+    return [found[name][0] for name in names]

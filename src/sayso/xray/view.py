@@ -9,7 +9,7 @@ D head size, C width, V vocabulary, K candidates.
 """
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from inspect import Parameter, signature
 from itertools import takewhile
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError, nearest
-from sayso.lens.direct import read_by_attribution
+from sayso.lens.direct import Attribution, attributed, read_by_attribution
 from sayso.lens.examples import Examples
 from sayso.lens.readout import with_logits
 from sayso.lens.tracing import Ids, Trace, at_position, rows_of, rows_seen, trace
@@ -28,8 +28,8 @@ from sayso.xray.background import Background
 from sayso.xray.circuit import circuit_panel, density_of
 from sayso.xray.embeddings import embedding_panel, positions_panel, stream_panel
 from sayso.xray.examples import examples_panel
-from sayso.xray.heads import attention_of, head_panel, heads_panel, written_panel
-from sayso.xray.neurons import neurons_panel
+from sayso.xray.heads import attention_of, head_panel, heads_panel, written_by_heads, written_panel
+from sayso.xray.neurons import neurons_of, neurons_panel
 from sayso.xray.opened import Vocabulary, text_of
 from sayso.xray.pack import Panel
 from sayso.xray.predictions import continued_panel, logits_panel, map_panel, tokens_panel, words_panel
@@ -40,6 +40,8 @@ from sayso.xray.without import without_panel
 
 LONGEST = 2048
 """Tokens of a row: the pattern of a head has as many numbers as their square."""
+KEPT = 8
+"""Positions of which intermediate results are kept, at least as many as a saved page explains."""
 
 
 class View:
@@ -68,8 +70,16 @@ class View:
         self.prompt = self.length if prompt is None else prompt
         self.examples: tuple[int, Examples] | None = None
         """The layer whose examples were looked for last, with these."""
-        self._read: tuple[int, Trace] | None = None
-        self._attention: tuple[int, dict[str, Tensor]] | None = None
+        self.read = lru_cache(KEPT)(self._read)
+        """Takes a position, returns what attribution reads for the prediction after it."""
+        self.attribution = lru_cache(KEPT)(self._attribution)
+        """Takes a position and pairs of a token and its sign, returns what each part adds to their sum."""
+        self.attention = lru_cache(1)(partial(attention_of, self))
+        """Takes a layer, returns the parts of its attention, as `attention_of` does."""
+        self.neurons = lru_cache(1)(partial(neurons_of, self))
+        """Takes a layer, returns the activations of its neurons, as `neurons_of` does."""
+        self.written = lru_cache(KEPT)(partial(written_by_heads, self))
+        """Takes a layer and a position, returns what its heads write there, as `written_by_heads` does."""
 
     @property
     def length(self) -> int:
@@ -124,19 +134,16 @@ class View:
         """Share of the weights in the blocks that are not zero."""
         return density_of(self.network)
 
-    def read(self, position: int) -> Trace:
-        """Return what attribution reads for the prediction after a position."""
-        if self._read is None or self._read[0] != position:
-            wanted = partial(read_by_attribution, self.network)
-            found = trace(self.network, rows_seen(self.network, self.ids, position), wanted)
-            self._read = position, at_position(found, position)
-        return self._read[1]
+    def _read(self, position: int) -> Trace:
+        wanted = partial(read_by_attribution, self.network)
+        found = trace(self.network, rows_seen(self.network, self.ids, position), wanted)
+        return at_position(found, position)
 
-    def attention(self, layer: int) -> dict[str, Tensor]:
-        """Return the parts of the attention of a layer, as `attention_of` does."""
-        if self._attention is None or self._attention[0] != layer:
-            self._attention = layer, attention_of(self, layer)
-        return self._attention[1]
+    def _attribution(self, position: int, *signs: tuple[int, int]) -> Attribution:
+        weights = torch.zeros(1, self.network.config.vocab_size)
+        for token, sign in signs:
+            weights[0, token] += sign
+        return attributed(self.network, self.read(position), weights)
 
     def text(self, token: int) -> str:
         """Return the text of a token, as `text_of` does."""
