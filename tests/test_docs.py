@@ -70,7 +70,7 @@ def test_flags_on_the_pages_exist(page: Path) -> None:
     for command in COMMANDS:
         names = [field.name.replace("_", "-") for field in fields(get_type_hints(command.load())["options"])]
         flags[command.name] = {f"--{name}" for name in names} | {f"--no-{name}" for name in names}
-    groups = "(?:(?:tokenizer|flags|store|keys|law) |rasp (?=compile|run))?"
+    groups = "(?:(?:tokenizer|flags|store|keys|law) |rasp (?=compile|run|teach))?"
     pattern = rf"(?:^|`)sayso ({groups}[a-z-]+)\b([^`\n#]*)"
     shown = re.findall(pattern, page.read_text(), re.MULTILINE)
     wrong = [

@@ -154,6 +154,11 @@ ROWS = (
     Row("compress", "there/pairs.jsonl --to there/new.sayso", ("there/new.sayso",)),
     Row("decompress", "there/notes.sayso --to there/notes.txt", ("there/notes.txt",)),
     Row("rasp compile", "reverse --alphabet ab --length 4 --name reverse", ("life/models/reverse",)),
+    Row(
+        "rasp teach",
+        f"mode --causal --alphabet ab --length 2 --layers 1 --width 8 --heads 1 --steps 1 --name mode {STEP}",
+        ("life/models/mode", "life/runs/rasp-teach-mode"),
+    ),
     Row("rasp run", "reverse --input ab", (), finishes=False),  # which takes a compiled program
 )
 FOREIGN = (

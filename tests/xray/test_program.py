@@ -12,6 +12,7 @@ from sayso.lens import direct_attribution, trace
 from sayso.rasp import run, select, selector_width, tokens
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
+from sayso.run.rasp_teach import Teach, teach
 from sayso.weights.folder import load_model
 from sayso.xray import View
 from sayso.xray.background import Background, background_of
@@ -99,3 +100,15 @@ def test_a_program_is_saved(name: str, life: Life, tmp_path: Path) -> None:
     flags = ["--life", str(life.root), "--out", str(tmp_path / "x.html"), "--device", "cpu"]
     assert command(["xray", name, "aab", *flags]) == 0
     assert 'data-panel="stream?layer=0&amp;position=3"' in (tmp_path / "x.html").read_text()
+
+
+def test_taught_and_compiled_models_stand_side_by_side(life: Life, tmp_path: Path) -> None:
+    """Each half has its own heads; only the compiled one names its parts."""
+    result = "selector_width(select(tokens, tokens, ==))"
+    size = {"length": 2, "longest": 6, "layers": 2, "width": 16, "heads": 2, "rows": 4, "steps": 1}
+    teach(Teach("mode", life=life.root, result=result, causal=True, alphabet="ab", name="taught", device="cpu", **size))
+    flags = ["--life", str(life.root), "--out", str(tmp_path / "x.html"), "--device", "cpu"]
+    assert command(["xray", "taught", "aab", "--beside", "seen", *flags]) == 0
+    page = (tmp_path / "x.html").read_text()
+    assert page.count('data-panel="head?') == 2 * 2 + 1  # those of the taught model, and the one of the program
+    assert page.count('data-panel="stream?layer=0&amp;position=3"') == 1

@@ -13,6 +13,7 @@ from sayso.run.law_perplexity import Measured
 from sayso.run.law_sweep import Swept
 from sayso.run.plan import Planned
 from sayso.run.rasp import Ran
+from sayso.run.rasp_teach import Taught
 from sayso.run.rasp_weights import Values, Weights
 from sayso.run.results import Trained, Written
 from sayso.token.tokenizer import Tokenizer
@@ -921,6 +922,44 @@ class Acts:
         replace: bool = ...,
     ) -> Weights:
         """Compile a RASP program into a model."""
+    def rasp_teach(
+        self,
+        file: str,
+        *,
+        save_seconds: float = ...,
+        keep: int = ...,
+        on_divergence: Literal["stop", "skip", "rewind"] = ...,
+        processes: int | None = ...,
+        micro_rows: int | None = ...,
+        recompute: bool = ...,
+        precision: str = ...,
+        deterministic: bool = ...,
+        device: str | None = ...,
+        mirror: str | Sequence[str] = ...,
+        seed: int = ...,
+        restart: bool = ...,
+        replace: bool = ...,
+        name: str | None = ...,
+        out: str | PathLike[str] | None = ...,
+        result: str | None = ...,
+        causal: bool = ...,
+        inputs: Literal["uniform", "marked", "unique", "copy", "unique-copy", "sorted", "count", "sum", "addition", "brackets"] | None = ...,
+        alphabet: str | None = ...,
+        tokens: str | Sequence[str] = ...,
+        length: int = ...,
+        longest: int | None = ...,
+        start: Literal["random", "compiled"] = ...,
+        noise: float = ...,
+        layers: int | None = ...,
+        width: int | None = ...,
+        heads: int | None = ...,
+        positions: Literal["learned", "rotary", "none"] | None = ...,
+        steps: int | None = ...,
+        minutes: float | None = ...,
+        rows: int = ...,
+        rate: float = ...,
+    ) -> Taught:
+        """Train a model on what a RASP program computes."""
     def rasp_run(
         self,
         model: str | PathLike[str],

@@ -190,5 +190,12 @@ def _unique(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the different rows of integers [M, K], and the index among them of each."""
     if not len(rows):
         return rows, rows.new_zeros(0)
-    unique, where = torch.unique(rows, dim=0, return_inverse=True)
-    return unique, where
+    # sorting whole rows is slow, so those that differ in a sum with random weights are found first
+    weights = torch.randint(2**62, (rows.shape[1],), generator=torch.Generator().manual_seed(0))
+    sums, where = torch.unique((rows * weights).sum(1), return_inverse=True)
+    few = rows.new_empty(len(sums), rows.shape[1])
+    few[where] = rows
+    if not torch.equal(few[where], rows):  # two rows have the same sum
+        few, where = rows, torch.arange(len(rows))
+    unique, again = torch.unique(few, dim=0, return_inverse=True)
+    return unique, again[where]

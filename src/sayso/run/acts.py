@@ -126,5 +126,12 @@ COMMANDS = (
     ),
     Command("rasp", "Run RASP programs, whose operations are parts of a transformer.", place="file"),
     Command("rasp compile", "Compile a RASP program into a model.", place="file", act="rasp_weights.compile_rasp"),
+    Command(
+        "rasp teach",
+        "Train a model on what a RASP program computes.",
+        place="file",
+        act="rasp_teach.teach",
+        trains=True,
+    ),
     Command("rasp run", "Run a compiled RASP program.", place="model", act="rasp_weights.run_rasp"),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Literal, Protocol, TextIO
 
 from sayso.base.errors import UserError
 from sayso.base.life import Life, name_from
@@ -22,8 +22,11 @@ from sayso.rasp.session import Session
 from sayso.rasp.show import evaluated_lines, sequence_text
 from sayso.rasp.values import RELATIONS, Value, exact
 from sayso.run.rasp import program_of, value_of
+from sayso.weights.lineage import read_lineage
 from sayso.weights.models import is_made, resolve_model
 
+TAUGHT = "taught"
+"""Stage of a model that was trained on a program's values."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -109,7 +112,7 @@ def compile_rasp(options: Compile) -> Weights:
     with locked(folder), session.placing():
         architecture = Architecture(options.norm, options.mlp)
         compiled = compile_program(
-            program, _alphabet(options, program), options.length, causal=options.causal, architecture=architecture
+            program, alphabet_of(options, program), options.length, causal=options.causal, architecture=architecture
         )
         lineage = lineage_of(compiled, program, name)
         made = is_made(folder, lineage, replace=options.replace, absent={"norm": "rms", "mlp": "gelu"})
@@ -125,7 +128,7 @@ def compile_rasp(options: Compile) -> Weights:
 
 
 def run_rasp(options: Run, target: TextIO | None = None) -> Values:
-    """Run a compiled RASP program on an input, and compare with the interpreter."""
+    """Run a compiled or taught RASP program on an input, and compare with the interpreter."""
     if (options.input is None) == (not options.values):
         raise UserError("A compiled program needs one input: give --input or --values.")
     sequence = [value_of(word) for word in options.values] if options.input is None else list(options.input)
@@ -138,19 +141,35 @@ def run_rasp(options: Run, target: TextIO | None = None) -> Values:
     found = loaded.compiled(sequence)
     given = tuple(map(exact, sequence))
     Terminal(None, target).write("".join(f"{line}\n" for line in evaluated_lines(Evaluated(given, tuple(found)))))
-    same = "the same" if found == expected else f"{sequence_text(expected)}, which is a mistake of the compiler"
+    stage = read_lineage(folder).get("stage")
+    why = "which the model has not learned" if stage == TAUGHT else "which is a mistake of the compiler"
+    same = "the same" if found == expected else f"{sequence_text(expected)}, {why}"
     say(f"The interpreter gives {same}.")
     return Values(found, found == expected)
 
 
-def _alphabet(options: Compile, program: SOp) -> Sequence[object]:
-    """Return the tokens that an input may have."""
+class HasAlphabet(Protocol):
+    """Options that may give an alphabet."""
+
+    @property
+    def alphabet(self) -> str | None:
+        """Characters."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Words and numbers."""
+
+
+def alphabet_of(options: HasAlphabet, program: SOp, usual: Sequence[Value] = ()) -> Sequence[object]:
+    """Return the tokens that an input may have: those given, the `usual` ones, or those that the program suggests."""
     if options.alphabet is not None and options.tokens:
         raise UserError("An alphabet is either --alphabet or --tokens; omit one of them.")
     if options.tokens:
         return [value_of(word) for word in options.tokens]
     if options.alphabet is not None:
         return options.alphabet
+    if usual:
+        return usual
     compared = (value for one in ordered(program) for value in _compared(one))
     mentioned = [value for value in compared if isinstance(value, str) and len(value) == 1]
     found = "".join(dict.fromkeys(mentioned)) or LETTERS

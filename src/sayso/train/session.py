@@ -52,6 +52,8 @@ class Session:
     """Fingerprints of the inputs: data, tokenizer, parent."""
     replace: bool = False
     """Whether it may replace a model made by another run."""
+    out: Path | None = None
+    """Folder of the new model; None = models/NAME in the life."""
     began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
     """Time of this command; the start of the run, unless it is resumed."""
 
@@ -59,6 +61,11 @@ class Session:
     def folder(self) -> Path:
         """The run's folder."""
         return self.life.run(f"{self.act}-{self.name}")
+
+    @property
+    def model(self) -> Path:
+        """The new model's folder."""
+        return self.out or self.life.model(self.name)
 
     @property
     def mark(self) -> dict[str, str]:
@@ -73,7 +80,7 @@ class Session:
     def take_model(self, number: int) -> None:
         """Copy the model of a round as this run's own model."""
         source = self.life.model(self.part(number).name)
-        with made_folder(self.life.model(self.name)) as part:
+        with made_folder(self.model) as part:
             shutil.copytree(source, part, dirs_exist_ok=True)
             write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
 
@@ -84,7 +91,7 @@ class Session:
 
     def check_places(self) -> None:
         """Raise `UserError` if this run would overwrite another run's model, or files not made by Sayso."""
-        folder = self.life.model(self.name)
+        folder = self.model
         check_work(self.folder)
         check_replaceable(folder)
         lineage = read_lineage(folder)
@@ -140,7 +147,7 @@ class Session:
 
     def finished(self) -> bool:
         """Whether the model of exactly this run exists. Raises `UserError` if the plan or the model is damaged."""
-        folder = self.life.model(self.name)
+        folder = self.model
         if not self._ended() or run_of(read_lineage(folder)) != self.mark:
             return False
         read_object(self.folder / "plan.json")  # refuses a damaged one
@@ -168,7 +175,7 @@ class Session:
 
     def _set_aside(self) -> None:
         aside = set_aside(self.folder)
-        model = read_lineage(self.life.model(self.name))
+        model = read_lineage(self.model)
         replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
         say(f"The earlier run is kept as '{aside}'{replaced}.")
 

@@ -48,6 +48,10 @@ def _is_compiled(lineage: dict[str, Any]) -> bool:
     return lineage.get("stage") == "compiled"
 
 
+def _is_taught(lineage: dict[str, Any]) -> bool:
+    return lineage.get("stage") == "taught"
+
+
 def _origin(lineage: dict[str, Any]) -> str:
     return "computed from the program, not trained" if _is_compiled(lineage) else "trained from random weights"
 
@@ -58,6 +62,11 @@ def _limitations(lineage: dict[str, Any]) -> list[str]:
             f"It computes the program on inputs of at most {lineage['length']} tokens of its alphabet; nothing else.",
             "`sayso rasp run` compares what it computes with the interpreter; `rasp.json` names its parts.",
         ]
+    if _is_taught(lineage):
+        return [
+            f"It was trained on inputs of its program's alphabet, and tested on at most {lineage['length']} tokens.",
+            "`sayso rasp run` compares what it computes with the interpreter.",
+        ]
     return [
         "A model of this size has little world knowledge and states falsehoods fluently. Use it to learn and to",
         "experiment, not for facts or advice. Its training run and scores are in the life's `report.html`.",
@@ -67,6 +76,8 @@ def _limitations(lineage: dict[str, Any]) -> list[str]:
 def _made(lineage: dict[str, Any]) -> str:
     if _is_compiled(lineage):
         return f"Compiled with Sayso from `{lineage['program']}`."
+    if _is_taught(lineage):
+        return f"Trained with Sayso on what the RASP program `{lineage['program']}` computes."
     if lineage.get("stage") != "imported":
         return f"Made with Sayso, stage `{lineage.get('stage', 'unknown')}`."
     return f"Imported unchanged; license: {lineage.get('licence', 'see its source')}."

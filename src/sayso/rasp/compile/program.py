@@ -128,7 +128,7 @@ def compile_program(
     codes, errors = _result(encoder, result)
     if errors > MOST_ERROR:
         raise CompileError(f"The error of its results may be {errors:.2g}, and {MOST_ERROR} is allowed.", program)
-    vocabulary = _vocabulary(tokens, result.values)
+    vocabulary = vocabulary_of(tokens, result.values)
     layers = max(1, result.layer)
     ids, bos = list(vocabulary.tokens.values()), vocabulary.tokenizer.specials[BOS]
     add_dimensions(encoder.circuit, architecture)
@@ -164,7 +164,7 @@ def _result(encoder: Encoder, node: Node) -> tuple[list[Form], float]:
     return logits, max(map(encoder.error, forms))  # of a sign, two halves of which make a difference of 1
 
 
-def _vocabulary(alphabet: Sequence[Value], results: Sequence[Value]) -> Vocabulary:
+def vocabulary_of(alphabet: Sequence[Value], results: Sequence[Value]) -> Vocabulary:
     """Return a tokenizer of characters, in which other tokens and results are pieces of their own."""
     ids: dict[str, int] = {}
 

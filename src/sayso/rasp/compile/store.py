@@ -19,6 +19,8 @@ from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import BOTH_DIRECTIONS, load_weights, save_model
 
 FACTS, PROGRAM = "rasp.json", "program.rasp"
+NAMELESS = Names((), (), ())
+"""The names of a model that was trained on a program's values."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,24 @@ def load(folder: Path) -> Loaded:
             raise TypeError("its tokenizer is another one")
         tokens = {_value(value): int(index) for value, index in facts["tokens"]}
         results = {int(index): _value(value) for index, value in facts["results"]}
-        names = names_in(folder)
-        assert names is not None
+        names = names_in(folder) or NAMELESS
         length, causal = int(facts["length"]), bool(facts["causal"])
         text = (folder / PROGRAM).read_text(encoding="utf-8")
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(f"'{folder / FACTS}' is damaged ({error!r}); compile the program again.") from error
     if max([*tokens.values(), *results]) >= model.config.vocab_size or model.config.context <= length:
         raise UserError(f"'{folder / FACTS}' does not belong to the model in its folder; compile the program again.")
-    shape = tuple(map(len, names.heads))
+    shape = tuple(map(len, names.heads)) or (model.config.heads,) * model.config.layers
     return Loaded(Compiled(model, Vocabulary(tokenizer, tokens, results), length, causal, shape, names), text)
 
 
 def names_in(folder: Path) -> Names | None:
-    """Return what the parts of the model in a folder are in its program; None if it is no compiled program."""
+    """Return what the parts of the model in a folder are in its program; None if it is not compiled from one."""
     if not (folder / FACTS).is_file():
         return None
     facts = read_object(folder / FACTS, "dimensions", "heads", "units")
+    if not facts["dimensions"]:  # it was trained on a program's values
+        return None
     return Names(tuple(facts["dimensions"]), tuple(map(tuple, facts["heads"])), tuple(map(tuple, facts["units"])))
 
 
