@@ -30,10 +30,11 @@ MINUTES = 11.9
 OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
 TUNING, RATE = 0.15, 0.3  # share of the training that goes to conversations alone, and its multiplier on learning rates
 CONVERSATIONS = 2 / 3  # share of the tokens of pre-training, in which looking up an answer is learned
-_SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
-WIDE, NARROW = 160, 256  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
-WINDOW = 8  # of a short demo's first layer: a reply of one word has to reach the noun of its question from its start
-NGRAM_ROWS = 16_384  # of a short demo's n-gram embeddings: updating more takes a fifth longer
+_SHORT = 15  # minutes of training below which the text is shorter and has no chatter, which is hard
+_SMALL = 90  # minutes of training below which the model is small: on a slow machine, a larger one has too few steps
+WIDE, NARROW = 160, 256  # the small model: two layers find how to look up an answer sooner than three, see LOG.md
+WINDOW = 8  # of its first layer: a reply of one word has to reach the noun of its question from its start
+NGRAM_ROWS = 16_384  # of its n-gram embeddings: updating more takes a fifth longer
 REPLAY = 0.2  # share of documents in fine-tuning and alignment, so that they are not forgotten
 VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # with more human chatter, an hour learns little else
@@ -102,21 +103,21 @@ def chapters(options: Demo) -> tuple[Chapter, ...]:
 def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     """Return the stages of a model trained from scratch."""
     training = _left(minutes, OTHER_MINUTES)
-    tuning, short = TUNING * training, training < _SHORT
+    tuning, short, small = TUNING * training, training < _SHORT, training < _SMALL
     mix = () if short else MIX
     return _life(
         _text(life, short),
         VOCABULARY,
         Pretrain(
             life=life,
-            depth=2 if short else 4,
+            depth=2 if small else 4,
             recipe="fastest",
-            ngram_rows=NGRAM_ROWS if short else None,
-            width=WIDE if short else None,
-            mlp_width=NARROW if short else None,
-            first_window=WINDOW if short else 4,
+            ngram_rows=NGRAM_ROWS if small else None,
+            width=WIDE if small else None,
+            mlp_width=NARROW if small else None,
+            first_window=WINDOW if small else 4,
             minutes=training - tuning,
-            rows=4 if short else None,
+            rows=4 if small else None,
             conversations=CONVERSATIONS,
             mix=mix,
         ),

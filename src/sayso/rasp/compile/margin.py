@@ -41,7 +41,8 @@ def margin_of(compiled: Compiled, program: SOp, most: int = MOST_INPUTS) -> Marg
     """
     sequences, complete = _inputs(compiled, most)
     known = [(one, expected) for one in sequences if (expected := _expected(compiled, program, one)) is not None]
-    smallest, worst = float("inf"), ()
+    smallest = float("inf")
+    worst: tuple[Value, ...] = ()
     for first in range(0, len(known), BATCH):
         for one, margin in _margins(compiled, known[first : first + BATCH]):
             if not margin >= smallest:  # which not a number is not, either
