@@ -24,7 +24,7 @@ def compiled_start(model: Transformer, noise: float, seed: int, rate: float) -> 
     """
     generator = torch.Generator().manual_seed(seed)
     for weight in model.requires_grad_().parameters():
-        weight += noise * torch.randn(weight.shape, generator=generator).to(weight.device)
+        weight.add_(noise * torch.randn(weight.shape, generator=generator).to(weight.device))
     optimizer = torch.optim.AdamW(model.parameters(), lr=COMPILED_RATE * rate, betas=(0.9, 0.95), weight_decay=0.0)
     for group in optimizer.param_groups:
         group.update(name="compiled", peak=group["lr"])
