@@ -185,6 +185,8 @@ class _Course:
     options: Teach
     lesson: Lesson
     tests: dict[int, list[Example]]
+    held_out: list[Example]
+    """Examples of the trained lengths."""
     encoder: Encoder
     config: ModelConfig
     compiled: Transformer | None
@@ -202,7 +204,8 @@ class _Course:
         else:
             vocabulary, model = vocabulary_of(lesson.tokens, lesson.results(every)), None
             config = _shape(options, vocabulary.tokenizer.vocab_size, context)
-        return cls(options, lesson, tests, Encoder(vocabulary, causal=lesson.causal), config, model)
+        encoder, held_out = Encoder(vocabulary, causal=lesson.causal), lesson.taught("held out", HELD_OUT)
+        return cls(options, lesson, tests, held_out, encoder, config, model)
 
     def batches(self) -> Batches:
         """Return what is trained on."""
@@ -218,7 +221,7 @@ class _Course:
 
     def judge(self, state: State) -> dict[str, Any]:
         """Return the accuracy on held-out inputs of the trained lengths."""
-        found = accuracy(state.model, self.encoder, self.lesson.taught("held out", HELD_OUT))
+        found = accuracy(state.model, self.encoder, self.held_out)
         return {"accuracy": found.inputs, "value_accuracy": found.values}
 
     def by_size(self, state: State) -> dict[int, Accuracy]:
