@@ -1,6 +1,7 @@
 """What a gate measures itself: answers to cases of both models, their divergence, behaviour, speed and memory."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,7 +172,7 @@ def test_limits_are_measured_when_they_are_set(life: Life, tmp_path: Path, capsy
 
 
 def test_speed_and_memory_of_a_larger_model(life: Life) -> None:
-    """Its bytes are those of its weights and of a full cache, by hand; its speed is lower, by turns."""
+    """Its bytes are those of its weights and of a full cache, by hand; both speeds are there."""
     add(life, "large", 2, layers=8)
     facts = GateFacts(life, Store(life.store), life.model("old"), life.model("large"))
     found = facts.measured(Gate(kl=Divergence(), speed=Speed(0.5), memory=Memory(1.0)), {})
@@ -179,9 +180,26 @@ def test_speed_and_memory_of_a_larger_model(life: Life) -> None:
     by_hand = [sum(one.numel() * 4 for one in {*model.parameters()}) for model in models]
     caches = [layers * 2 * 1 * 16 * 4 * CONTEXT for layers in (1, 8)]  # keys and values of one head of 16 in float32
     assert found["bytes_held"] == pytest.approx([a + b for a, b in zip(by_hand, caches, strict=True)], rel=0.02)
-    assert found["speeds"][0] > found["speeds"][1] > 0
+    assert all(speed > 0 for speed in found["speeds"])
     assert bytes_held(models[0]) == found["bytes_held"][0]
-    assert len(alternating_speeds([], 1)) == 0
+
+
+def test_speeds_are_medians_of_turns(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models take turns; the first turn of each, which warms up, does not count."""
+    repliers = [Replier(*load_model(life.model(name), "cpu")) for name in ("old", "new")]
+    seconds = {id(repliers[0].model): iter([9, 1, 2, 4]), id(repliers[1].model): iter([9, 5, 10, 20])}
+    now, turns = [0.0], []
+
+    def generated(model: Transformer, *_: object) -> list[SimpleNamespace]:
+        turns.append([replier.model for replier in repliers].index(model))
+        now[0] += next(seconds[id(model)])
+        return [SimpleNamespace(ids=[7] * 10)]
+
+    monkeypatch.setattr("sayso.judge.cost.generate", generated)
+    monkeypatch.setattr("sayso.judge.cost.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert alternating_speeds(repliers, 3) == [5, 1]
+    assert turns == [0, 1] * 4
+    assert alternating_speeds([], 1) == []
 
 
 def test_the_divergence_is_that_of_the_definition() -> None:
