@@ -17,6 +17,7 @@ OURS = ModelConfig(
 SHAPES = {
     "ours": OURS,
     "ngrams": replace(OURS, ngrams=(2, 3), ngram_rows=40, shift=2, mlp="relu2"),
+    "no-norms": replace(OURS, norm="none", qk_norm="none"),
     "gpt2": replace(
         OURS, kv_heads=4, mlp="gelu", positions="learned", norm="layer", qk_norm="none", tie_embeddings=True,
         biases=("qkv", "out", "mlp"),
@@ -93,7 +94,7 @@ def test_a_weight_that_is_zero_carries_nothing() -> None:
 
 
 def test_what_has_no_circuit_is_said() -> None:
-    with pytest.raises(UserError, match="whose norms are before attention and MLP; those of this model are behind"):
+    with pytest.raises(UserError, match="whose norms come before attention and MLP; those of this model are behind"):
         circuit(random_model(replace(OURS, norm_place="post", qk_norm="whole")), IDS, 5)
     with pytest.raises(UserError, match="A target must be a token"):
         circuit(random_model(OURS), IDS, 999)

@@ -30,7 +30,7 @@ def test_the_answers_in_the_docs_are_computed() -> None:
 
     def expect(question: str, *parts: str) -> None:
         for part in parts:
-            assert part in told[question], (question, part)
+            assert re.search(rf"(?<!\w){re.escape(part)}(?!\w)", told[question]), (question, part)
 
     expect("What is a token?", f"{view.length} tokens", f"{int(view.ids[0, p]):,}")
     waves = view.panel("positions").arrays["wavelengths"]
@@ -45,7 +45,7 @@ def test_the_answers_in_the_docs_are_computed() -> None:
     layers, heads = (why.arrays[name][0] - why.arrays[name][1] for name in ("layers", "heads"))
     layer, part = divmod(int(layers.abs().argmax()), 2)
     largest = layers[layer, part].item()
-    times, kind = f"{math.exp(abs(largest)):.1f} times", ("attention", "MLP")[part]
+    times, kind = f"by {math.exp(abs(largest)):.1f}.", ("attention", "MLP")[part]
     expect("Which layer matters most? Is its number big?", f"{kind} of layer {layer}", f"{largest:+.2f}", times)
     layer, head = divmod(int(heads.abs().argmax()), heads.shape[1])
     pattern = view.panel("head", layer=layer, head=head).arrays["pattern"][p]

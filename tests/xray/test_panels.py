@@ -432,7 +432,7 @@ def test_a_circuit_has_what_each_weight_carries(opened: Opened, ids: list[int]) 
     assert (dense["edges"], dense["share"]) == (None, pytest.approx(1.0, abs=0.01))
     view = View(sparse(opened.module, 0.1), opened.tokenizer, ids)
     if opened.module.config.norm_place != "pre":
-        with pytest.raises(UserError, match="whose norms are before attention and MLP"):
+        with pytest.raises(UserError, match="whose norms come before attention and MLP"):
             view.panel("circuit", position=4, target=20, contrast=30)
         return
     found = view.panel("circuit", position=4, target=20, contrast=30)

@@ -17,6 +17,7 @@ from sayso.weights.folder import load_model
 from sayso.xray import View
 from sayso.xray.background import Background, background_of
 from sayso.xray.opened import opened
+from sayso.xray.saved import panels_of
 
 PROGRAM = selector_width(select(tokens, tokens))  # how often each token was seen so far
 
@@ -112,3 +113,19 @@ def test_taught_and_compiled_models_stand_side_by_side(life: Life, tmp_path: Pat
     page = (tmp_path / "x.html").read_text()
     assert page.count('data-panel="head?') == 2 * 2 + 1  # those of the taught model, and the one of the program
     assert page.count('data-panel="stream?layer=0&amp;position=3"') == 1
+
+
+def test_a_rounded_program_that_looks_ahead_is_shown_as_it_runs(life: Life) -> None:
+    """Its 8-bit weights still see the whole input; what needs weights says why it is not there, on a saved page too."""
+    assert command(["quantize", "counts", "--head", "0", "--life", str(life.root)]) == 0
+    folder = life.model("counts-8bit")
+    replier, compiled = opened(folder), load(folder).compiled
+    assert replier.model.looks_ahead
+    view = View(replier.model, replier.tokenizer, compiled.ids("aabab"), "counts")
+    for position, value in enumerate(run(PROGRAM, "aabab"), start=1):
+        logits = view.panel("logits", position=position)
+        assert logits.meta["words"][int(logits.arrays["logits"].argmax())] == str(value)
+    assert view.panel("circuit", position=1, target=0).meta == {"share": None, "edges": None}
+    told = [panel.meta["problem"] for key, panel in panels_of(view) if key.startswith("by_token")]
+    assert len(told) == view.length
+    assert all("floating point" in problem for problem in told)

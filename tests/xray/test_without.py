@@ -1,10 +1,14 @@
 """What the model would predict without one of the tokens: equal to reading the shorter row."""
 
+import gc
+from weakref import ref
+
 import pytest
 import torch
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
+from sayso.token.tokenizer import BOS
 from sayso.token.train import train
 from sayso.xray import View
 from sayso.xray.without import BUDGET
@@ -51,3 +55,39 @@ def test_nothing_is_left_out_of_one_token(view: View) -> None:
 def test_a_token_outside_the_vocabulary_is_refused(view: View) -> None:
     with pytest.raises(UserError, match="A token must be from 0 to"):
         view.panel("without", position=1, target=10_000)
+
+
+def test_a_model_that_attends_both_ways_reads_all_other_tokens() -> None:
+    """Also those behind the position, whose result moves with it; control tokens and its own token stay."""
+    tokenizer = train("character", ["the cat sat on the mat"], 300)
+    config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 1, 16, 48, context=64)
+    model = Transformer(config).initialize(torch.Generator().manual_seed(2)).eval()
+    model.looks_ahead = True
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4)
+    ids = torch.tensor([tokenizer.specials[BOS], *tokenizer.encode("the cat")])
+    both, position = View(model, tokenizer, ids.tolist()), 3
+    found = both.panel("without", position=position, target=5)
+    assert found.arrays["removed"].tolist() == [1, 2, 4, 5, 6, 7]
+    for row, at in enumerate(found.arrays["removed"].tolist()):
+        shorter = torch.cat((ids[:at], ids[at + 1 :]))
+        expected = model(shorter[None])[0, position - (at < position)].softmax(-1)
+        assert found.arrays["share"][row].item() == pytest.approx(expected[5].item(), abs=1e-6)
+    assert found.meta["share"] == pytest.approx(model(ids[None])[0, position].softmax(-1)[5].item(), abs=1e-6)
+
+
+def test_a_view_is_gone_when_nobody_needs_it() -> None:
+    """At once: the model in it may be large, and the garbage collector does not see how large."""
+    tokenizer = train("character", ["the cat sat"], 300)
+    config = ModelConfig(tokenizer.vocab_size, 1, 16, 2, 1, 8, 24, context=16)
+    view = View(Transformer(config).eval(), tokenizer, tokenizer.encode("the cat"))
+    for kind, where in (("why", {"position": 1}), ("written", {"layer": 0, "head": 0, "position": 1})):
+        view.panel(kind, **where)
+    network = ref(view.network)
+    gc.disable()
+    try:
+        del view
+        assert network() is None
+    finally:
+        gc.enable()

@@ -56,8 +56,8 @@ def circuit(
     network = differentiable(with_logits(model))
     if network.config.norm_place != "pre":
         raise UserError(
-            "A circuit can be told for models whose norms are before attention and MLP; those of this model are "
-            f"{'on both sides' if network.config.norm_place == 'both' else 'behind them'}."
+            "A circuit can be computed only for models whose norms come before attention and MLP; those of this model "
+            f"are {'on both sides' if network.config.norm_place == 'both' else 'behind them'}."
         )
     rows, at = one_row(network, ids, position)
     signs = LogitDifference(target, contrast).signs(1, network.config.vocab_size)[0].to(network.device)
@@ -108,8 +108,8 @@ def _heads(network: Transformer, found: Trace, pulls: dict[str, Tensor], layer: 
     out = matrix(attention.out).unflatten(1, (config.heads, config.head_size))  # [C, H, D]
     pulled = torch.einsum("hts,thd->shd", pattern.to(z), pulls[f"{name}.attn.hook_z"])
     x = _gained(block.attention_norm, found[f"{name}.ln1.hook_normalized"][0])
-    reads = torch.einsum("hdc,sc,shd->hc", values, x, pulled)
-    writes = torch.einsum("chd,thd,tc->hc", out, z, pulls[f"{name}.hook_attn_out"])
+    reads = (values * torch.einsum("shd,sc->hdc", pulled, x)).sum(1)  # by pairs: three at once need [H, D, C, T]
+    writes = (out * torch.einsum("thd,tc->chd", z, pulls[f"{name}.hook_attn_out"])).sum(2).T
     return reads, writes
 
 
@@ -126,5 +126,7 @@ def _neurons(network: Transformer, found: Trace, pulls: dict[str, Tensor], layer
 
 def _gained(norm: nn.Module, x: Tensor) -> Tensor:
     """Return normalized vectors with the gain of their norm, and its bias if it has one."""
+    if isinstance(norm, nn.Identity):  # a model without norms
+        return x
     assert isinstance(norm, RMSNorm | nn.LayerNorm)
     return x * norm.weight if isinstance(norm, RMSNorm) else x * norm.weight + norm.bias

@@ -130,7 +130,11 @@ class LifeModels:
                 self._open = Named(replier, name, mark, known)
             ids = self._open.replier.text_ids(body.text) if body.text is not None else body.ids
             assert ids is not None
-            return self._views.packed(self._open, ids, body.prompt, body)
+            views, view = self._views, self._views.view(self._open, ids, body.prompt)
+            if body.panel != "training":
+                return panel_of(view, body)
+            views.final(self._open, ids, body.prompt)
+        return views.learned(view, body)  # which reads earlier weights, while other panels are made
 
 
 def problems(

@@ -131,16 +131,16 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     source = weights_file(folder)
     facts, found = read_json(path), read_weights(source)
     if not isinstance(facts, dict) or not facts.get("quantization_config"):
-        model = model_of(facts, found, source, config_path=path).to(device)
-        model.looks_ahead = attends_both_ways(folder)
-        return model
-    try:
-        scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=has_quantized_ends(facts))
-        found, quantized = quantized_from_hub(found, scheme)
         model = model_of(facts, found, source, config_path=path)
-        install(model, quantized, device)
-    except UserError as error:
-        raise UserError(f"'{folder}' cannot be opened. {error}") from error
+    else:
+        try:
+            scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=has_quantized_ends(facts))
+            found, quantized = quantized_from_hub(found, scheme)
+            model = model_of(facts, found, source, config_path=path)
+            install(model, quantized, device)
+        except UserError as error:
+            raise UserError(f"'{folder}' cannot be opened. {error}") from error
+    model.looks_ahead = attends_both_ways(folder)
     return model.to(device)
 
 

@@ -32,15 +32,15 @@ Edge = tuple[str, str, float | None, float]
 def circuit_panel(view: "View", position: int, target: int, contrast: int | None = None) -> Panel:
     """Return the graph of what flows to the logit of `target` at a position, minus that of `contrast`.
 
-    meta["edges"] is None if too many weights are not zero; else it has [from, to, weight, flow] of each connection,
-    between "tokens", "logits", dimensions "d3", heads "h0.1" and neurons "n0.7". meta["units"] has what each of these
-    heads and neurons brings; meta["flowing"] counts all connections that carry something. Array: outputs [C], what each
-    dimension brings to the logits.
+    meta["edges"] is None if too many weights are not zero, or if they are quantized; else it has [from, to, weight,
+    flow] of each connection, between "tokens", "logits", dimensions "d3", heads "h0.1" and neurons "n0.7".
+    meta["units"] has what each of these heads and neurons brings; meta["flowing"] counts all connections that carry
+    something. Array: outputs [C], what each dimension brings to the logits.
     """
     position, target = view.position(position), view.token(target)
     contrast = None if contrast is None else view.token(contrast)
     meta: dict[str, Any] = {"share": view.density, "edges": None}
-    if view.density > DENSE:
+    if view.density is None or view.density > DENSE:
         return Panel(meta)
     found = circuit(view.network, view.ids, target, contrast, position=position)
     units = _units(found)
@@ -59,11 +59,11 @@ def circuit_panel(view: "View", position: int, target: int, contrast: int | None
     return Panel(meta, {"outputs": found.outputs})
 
 
-def density_of(network: "Transformer") -> float:
-    """Return the share of the weights in a model's blocks that are not zero; 1 for quantized ones."""
+def density_of(network: "Transformer") -> float | None:
+    """Return the share of the weights in a model's blocks that are not zero; None if they are quantized."""
     weights = [weight for block in blocks_of(network) for weight in block.parameters() if weight.dim() == 2]
     total = sum(weight.numel() for weight in weights)
-    return sum(int(torch.count_nonzero(weight)) for weight in weights) / total if total else 1.0
+    return sum(int(torch.count_nonzero(weight)) for weight in weights) / total if total else None
 
 
 def _units(found: Circuit) -> list[str]:

@@ -12,6 +12,7 @@ from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import attends_both_ways, load_model, load_weights
 from sayso.weights.score import is_reward_model
+from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ def problems_beside(folders: Mapping[str, Path], known: Vocabulary) -> dict[str,
     for name, folder in folders.items():
         try:
             found[name] = _problem(folder, texts, alike)
-        except (UserError, ValueError, TypeError):
+        except (UserError, ValueError, TypeError, OSError):
             found[name] = "its files are damaged"
     return found
 
 
 def _problem(folder: Path, texts: list[str], alike: dict[str, bool]) -> str | None:
+    weights_file(folder)  # raises if they are missing
     if is_reward_model(folder):
         return "it scores replies, and predicts no token"
     mark = f"{tokenizer_fingerprint(folder)} {read_object(folder / 'config.json', 'vocab_size')['vocab_size']}"

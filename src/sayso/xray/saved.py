@@ -6,7 +6,6 @@ The page's modules become one script, and each panel a piece of base64, under th
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -61,10 +60,8 @@ def panels_of(view: View, beside: View | None = None, *, leads: bool = True) -> 
         yield key_of("why", {"position": position}), why
     for position, tokens in explained.items():
         yield _made(view, "without", position=position, target=tokens[0])
-        with suppress(UserError):  # a quantized model has no numbers by token
-            yield _made(view, "by_token", position=position, tokens=[*tokens])
-        with suppress(UserError):  # nor has one whose norms are behind its layers a circuit
-            yield _made(view, "circuit", position=position, target=tokens[0], contrast=tokens[1])
+        yield _told(view, "by_token", position=position, tokens=[*tokens])
+        yield _told(view, "circuit", position=position, target=tokens[0], contrast=tokens[1])
     for layer in range(view.network.config.layers):
         yield from _of_layer(view, layer, explained)
 
@@ -88,6 +85,14 @@ def _of_layer(view: View, layer: int, explained: Mapping[int, tuple[int, int]]) 
 
 def _made(view: View, kind: str, **where: Any) -> tuple[str, Panel]:
     return key_of(kind, where), view.panel(kind, **where)
+
+
+def _told(view: View, kind: str, **where: Any) -> tuple[str, Panel]:
+    """Return a panel that some models do not have; then it says why."""
+    try:
+        return _made(view, kind, **where)
+    except UserError as error:
+        return key_of(kind, where), Panel({"problem": str(error)})
 
 
 def _paired(view: View, position: int, other: View) -> int:

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache, partial
 from inspect import Parameter, signature
 from itertools import takewhile
 from typing import Any
+from weakref import proxy
 
 import torch
 from torch import Tensor
@@ -70,15 +71,16 @@ class View:
         self.prompt = self.length if prompt is None else prompt
         self.examples: tuple[int, Examples] | None = None
         """The layer whose examples were looked for last, with these."""
-        self.read = lru_cache(KEPT)(self._read)
+        own = proxy(self)  # what is kept on a view must not keep the view, or its model would outlive it
+        self.read = lru_cache(KEPT)(partial(View._read, own))
         """Takes a position, returns what attribution reads for the prediction after it."""
-        self.attribution = lru_cache(KEPT)(self._attribution)
+        self.attribution = lru_cache(KEPT)(partial(View._attribution, own))
         """Takes a position and pairs of a token and its sign, returns what each part adds to their sum."""
-        self.attention = lru_cache(1)(partial(attention_of, self))
+        self.attention = lru_cache(1)(partial(attention_of, own))
         """Takes a layer, returns the parts of its attention, as `attention_of` does."""
-        self.neurons = lru_cache(1)(partial(neurons_of, self))
+        self.neurons = lru_cache(1)(partial(neurons_of, own))
         """Takes a layer, returns the activations of its neurons, as `neurons_of` does."""
-        self.written = lru_cache(KEPT)(partial(written_by_heads, self))
+        self.written = lru_cache(KEPT)(partial(written_by_heads, own))
         """Takes a layer and a position, returns what its heads write there, as `written_by_heads` does."""
 
     @property
@@ -130,8 +132,8 @@ class View:
         return learned_of(self)
 
     @cached_property
-    def density(self) -> float:
-        """Share of the weights in the blocks that are not zero."""
+    def density(self) -> float | None:
+        """Share of the weights in the blocks that are not zero; None if they are quantized."""
         return density_of(self.network)
 
     def _read(self, position: int) -> Trace:

@@ -46,13 +46,15 @@ function form(beside) {
   const box = make("details", { class: "beside", open: beside }, make("summary", {}, "Side by side"),
     make("form", { class: "pickers", onsubmit: (event) => { event.preventDefault(); fill(told); show(); } }, text, model, make("button", { type: "submit" }, "Show"),
       beside ? make("button", { type: "button", onclick: () => open({ beside_text: "", beside: "" }) }, "Only the first") : null), told);
-  box.addEventListener("toggle", () => box.open && offer(model, asked).catch((error) => fill(told, error.message)));
+  let offered;
+  box.addEventListener("toggle", () => {
+    if (box.open) offered ??= offer(model, asked).catch((error) => { offered = undefined; fill(told, error.message); });
+  });
   return box;
 }
 
 // Fill the choice of models with those of the server and its life; those that cannot be shown say why.
 async function offer(model, asked) {
-  if (model.length > 1) return;
   const given = asked.get("model"), chosen = asked.get("beside");
   const { models } = await (await ask(`/api/xray/models${given ? `?model=${encodeURIComponent(given)}` : ""}`)).json();
   if (chosen && !models.some(({ name }) => name === chosen)) models.unshift({ name: chosen, problem: null }); // such as base@500

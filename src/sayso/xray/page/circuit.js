@@ -12,6 +12,10 @@ export async function draw(body, state) {
   const { meta, arrays } = await state.load("circuit", { position: state.p, target: state.y, contrast: state.c });
   const what = make("p", { class: "what" }, "A circuit is the part of a model that makes one prediction: which weights carry something from the tokens to the logits, with attention and gates as they were.");
   if (!meta.edges) {
+    if (meta.share === null) {
+      fill(body, what, make("p", {}, "The weights of this model are quantized; look at the model that it was made from."));
+      return;
+    }
     fill(body, what,
       make("p", {}, `${percent(meta.share)} of the weights in this model's layers are not zero. Nearly all of them carry a little, and no drawing would show it. A model that was trained to have few weights has circuits that can be drawn: `),
       make("pre", { tabindex: 0 }, "sayso pretrain --depth 2 --width 64 --weight-sparse 0.05 --name sparse"));
@@ -20,7 +24,7 @@ export async function draw(body, state) {
   const carried = meta.dimensions.reduce((sum, at) => sum + arrays.outputs[at], 0), { parts } = state.facts;
   const name = names(parts);
   fill(body, what,
-    make("p", { class: "told" }, `${percent(meta.share)} of the weights in the layers are not zero. ${meta.flowing.toLocaleString("en")} connections carry something to ${state.question}; the ${meta.edges.length} that carry most are drawn. These dimensions bring ${signed(carried)} of the difference of ${signed(meta.logit)}.`),
+    make("p", { class: "told" }, `${percent(meta.share)} of the weights in the layers are not zero. ${meta.flowing.toLocaleString("en")} connections carry something to ${state.question}. Drawn are the ${meta.edges.length} largest among ${meta.dimensions.length} dimensions and ${Object.keys(meta.units).length} heads and neurons, those through which most flows. These dimensions bring ${signed(carried)} of the difference of ${signed(meta.logit)}.`),
     make("div", { class: "scroller whole", tabindex: 0, role: "group", "aria-label": "The circuit" }, graph(meta, state, name)),
     make("p", { class: "quiet" }, "From left to right. Lines are dimensions of the stream; boxes are heads and neurons, which read from them and write to them. The more is carried, the thicker. Solid: in favor. Dashed: against."),
     folded("All connections drawn", () => table("Connections", [["From", false], ["To", false], ["Weight", true], ["Carries", true]],

@@ -24,7 +24,7 @@ export async function draw(body, state) {
     make("p", { class: "told" }, `At position ${state.p}, ${word(state.p)} looks most at ${word(strongest)} (position ${strongest}, ${percent(row[strongest])}).`),
     table("Where it looks", [["Token", false], ["Position", true], ["Attention", true], ["Length of what it would write", true]],
       order.map(([at, share]) => [make("button", { type: "button", class: "link", "aria-pressed": String(at === k), onclick: () => state.select({ k: at }) }, shown(tokens[at][1])), String(at), percent(share), digits(arrays.value_norms[at])])),
-    arithmetic(meta, arrays, state.p, k, seen, word),
+    arithmetic(meta, arrays, state.p, k, seen, word, shape.looks_ahead),
     curve(meta, arrays, { p: state.p, k, word, context: shape.context, wide: room(body) }),
     make("p", {}, `What it writes here promotes ${list(writes.promotes)}; it suppresses ${list(writes.suppresses)}.`),
     python(`name = "blocks.${state.l}.attn.hook_pattern"\nsayso.lens.trace(model, ids, name)[name][0, ${state.h}, ${state.p}, ${k}]${arrays.frequencies ? `\nsayso.lens.scores_by_distance(model, ids, ${state.l}, ${state.h}, range(8), query=${state.p}, key=${k}).sum(-1)` : ""}`),
@@ -78,7 +78,7 @@ export function scores(meta, { q, k }, p, seen) {
   });
 }
 
-function arithmetic(meta, arrays, p, k, seen, word) {
+function arithmetic(meta, arrays, p, k, seen, word, ahead) {
   const all = scores(meta, arrays, p, seen), most = Math.max(...all.map(({ score }) => score));
   const weights = all.map(({ score }) => Math.exp(score - most)), sum = weights.reduce((a, b) => a + b, 0), size = arrays.q.shape[1];
   const terms = Array.from({ length: size }, (_, i) => [i, arrays.q[p * size + i], arrays.k[k * size + i]]).sort((a, b) => Math.abs(b[1] * b[2]) - Math.abs(a[1] * a[2]));
@@ -90,7 +90,7 @@ function arithmetic(meta, arrays, p, k, seen, word) {
       step("Multiply", `q · k = ${terms.slice(0, 3).map(([, a, b]) => `${digits(a)} × ${digits(b)}`).join(" + ")} + … = ${digits(dot, 4)}`),
       step("Scale", `${digits(dot, 4)} × ${digits(meta.scale, 4)} = ${digits(scaled, 4)}`),
       meta.cap ? step("Cap", `${meta.cap} × tanh(${digits(scaled, 4)} / ${meta.cap}) = ${digits(score, 4)}`) : null,
-      step("Mask", meta.window ? `only the last ${meta.window} positions are seen` : seen > p + 1 ? "every position is seen" : `positions after ${p} are not seen`),
+      step("Mask", meta.window ? `only the last ${meta.window} positions are seen` : ahead ? "every position is seen" : `positions after ${p} are not seen`),
       step("Softmax", `exp(${digits(score, 4)} - ${digits(most, 4)}) / ${digits(sum, 4)} = ${digits(weights[k] / sum, 4)}`)),
     folded(`All ${size} products`, () => table("Products of query and key", [["Dimension", true], ["Query", true], ["Key", true], ["Product", true]],
       terms.map(([i, a, b]) => [String(i), digits(a, 3), digits(b, 3), digits(a * b, 3)]))));

@@ -29,7 +29,11 @@ function keyOf(kind, where) {
 
 async function found(key, side) {
   const script = document.querySelector(`script[data-side="${side}"][data-panel="${CSS.escape(key)}"]`);
-  if (script) return unpack(bytes(script.textContent.trim()));
+  if (script) {
+    const panel = unpack(bytes(script.textContent.trim()));
+    if (panel.meta.problem) throw new Error(panel.meta.problem);
+    return panel;
+  }
   throw new Error("This saved page has no numbers for that; open the x-ray on a server to compute them.");
 }
 

@@ -7,7 +7,7 @@ import { byToken, difference, wanted } from "./why_numbers.js";
 
 const quoted = (text) => `"${shown(text)}"`;
 const largest = (values) => values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best), 0);
-const times = (logits) => `${digits(Math.exp(Math.abs(logits)), 1)} times`;
+const factor = (logits) => digits(Math.exp(Math.abs(logits)), 1);
 // The layer that the tour speaks of: the chosen one, and the middle one while none but the last is chosen.
 const asked = ({ facts: { shape: { layers } }, l }) => (l === layers - 1 ? layers >> 1 : l);
 
@@ -15,7 +15,7 @@ const asked = ({ facts: { shape: { layers } }, l }) => (l === layers - 1 ? layer
 export const STOPS = [
   ["tokens", () => "What is a token?", async ({ facts, p }) => {
     const [id, text] = facts.tokens[p];
-    return `What the model reads: a word or a piece of one, with a number. The text was cut into ${facts.tokens.length} tokens, of ${facts.shape.vocab_size.toLocaleString("en")} that the model knows; a dot in them is a space. It has read up to ${quoted(text)}, which is token number ${id.toLocaleString("en")}, and all that follows is about what comes after it.`;
+    return `What the model reads: a word or a piece of one, with a number. The text was cut into ${facts.tokens.length} tokens, of ${facts.shape.vocab_size.toLocaleString("en")} that the model knows; a dot in them is a space. ${facts.shape.looks_ahead ? `It reads all of them at once. The chosen one is ${quoted(text)}, token number ${id.toLocaleString("en")}, and all that follows is about the result at its place.` : `It has read up to ${quoted(text)}, which is token number ${id.toLocaleString("en")}, and all that follows is about what comes after it.`}`;
   }],
   ["tokens", () => "What surprised it most?", async ({ facts, surprisal }) => {
     if (facts.shape.looks_ahead) return AHEAD;
@@ -43,7 +43,7 @@ export const STOPS = [
   }],
   ["block", () => "Which layer matters most? Is its number big?", async (state) => {
     const { layers, logit } = await difference(state), best = largest(layers), [y, c] = (layers[best] >= 0 ? [state.y, state.c] : [state.c, state.y]).map((id) => quoted(state.word(id)));
-    return `For ${state.question}, ${best % 2 ? "the MLP" : "attention"} of layer ${best >> 1}: it adds ${signed(layers[best])}. By itself that makes ${y} ${times(layers[best])} as likely against ${c}; all parts of the model together add ${signed(logit[0])}.`;
+    return `For ${state.question}, ${best % 2 ? "the MLP" : "attention"} of layer ${best >> 1}: it adds ${signed(layers[best])}. ${state.facts.shape.logit_cap ? "All" : `By itself, that multiplies the odds of ${y} against ${c} by ${factor(layers[best])}; all`} parts of the model together add ${signed(logit[0])}.`;
   }],
   ["block", () => "Which head matters most?", async (state) => {
     const { heads } = await difference(state), many = state.facts.shape.heads, best = largest(heads);
@@ -57,7 +57,7 @@ export const STOPS = [
   ["head", () => "What does this head do?", async (state) => {
     const { p, l, h, load, facts } = state, [{ meta }, { arrays }] = await Promise.all([load("written", { layer: l, head: h, position: p }), load("heads")]);
     const [best, score] = Object.keys(KINDS).map((name) => [name, arrays[name][l * facts.shape.heads + h]]).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1])[0] ?? [];
-    const looks = best === undefined ? "" : `Over this text, ${percent(score)} of its attention goes to ${LOOKS[best]}. `;
+    const looks = best === undefined ? "" : `${REPEATED.includes(best) ? "From tokens that occurred before" : "Over this text"}, ${percent(score)} of its attention goes to ${LOOKS[best]}. `;
     return `${looks}Here it makes ${quoted(meta.promotes[0][1])} more likely (${signed(meta.promotes[0][2])}), and ${quoted(meta.suppresses[0][1])} less (${signed(meta.suppresses[0][2])}).`;
   }],
   ["neurons", () => "What does a neuron do?", async ({ p, l, y, c, question, word, load }) => {
@@ -66,7 +66,7 @@ export const STOPS = [
   }],
   ["logits", () => "Where does randomness come in?", async (state) => {
     const { meta, arrays } = await wanted(state), [[, first], [, second]] = meta.candidates;
-    return `Only here: for the same text, every number above is the same each time. ${quoted(first)} has the largest logit and gets ${percent(arrays.probability[0])}, ${quoted(second)} ${percent(arrays.probability[1])}, and then a number is drawn that falls on one of all tokens. Draw some.`;
+    return `Only here: for the same text, every number above is the same each time. ${quoted(first)} has the largest logit and gets ${percent(arrays.probability[0])}, ${quoted(second)} ${percent(arrays.probability[1])}, then a random number picks one token. Draw a few.`;
   }],
   ["logits", () => "What happens at temperature 0?", async (state) => {
     const { meta } = await wanted(state);
@@ -76,11 +76,12 @@ export const STOPS = [
     const { logit } = await difference(state), found = await byToken(state).catch(() => null);
     if (!found) return `The parts of the model add up to a difference of ${signed(logit[0])}.`;
     const at = largest(found.tokens);
-    return `All parts add up to a difference of ${signed(logit[0])}: ${quoted(state.word(logit[0] < 0 ? state.c : state.y))} is ${times(logit[0])} as likely. Of the tokens of the text, ${quoted(state.facts.tokens[at][1])} at position ${at} adds most: ${signed(found.tokens[at])}.`;
+    const [more, less] = (logit[0] < 0 ? [state.c, state.y] : [state.y, state.c]).map((id) => quoted(state.word(id)));
+    return `All parts add up to a difference of ${signed(logit[0])}: ${more} is ${state.facts.shape.logit_cap ? "more likely than" : `${factor(logit[0])} times as likely as`} ${less}. Of the tokens of the text, ${quoted(state.facts.tokens[at][1])} at position ${at} adds most: ${signed(found.tokens[at])}.`;
   }],
   ["what-if", () => "Would it have said something else without a word?", async (state) => {
     const { meta, arrays } = await state.load("without", { position: state.p, target: state.y }), word = quoted(state.word(state.y));
-    if (!arrays.removed.length) return "There is only one token, and nothing is left without it.";
+    if (!arrays.removed.length) return "There is nothing else to read here, and nothing is left without this token.";
     const found = await byToken(state).catch(() => null), most = largest(Array.from(arrays.removed, (at, i) => (found ? found.tokens[at] : arrays.share[i] - meta.share))), at = arrays.removed[most], then = arrays.best[most];
     return `Without ${quoted(state.facts.tokens[at][1])} at position ${at}, the probability of ${word} goes from ${percent(meta.share)} to ${percent(arrays.share[most])}, and ${quoted(meta.words[then])} would ${then === state.y ? "still " : ""}be the likeliest. That is an experiment, and better evidence than any sum. ${saved() ? "On a server, heads and MLPs can be switched off here as well." : `Switch off head ${state.l}.${state.h} as well, and see.`}`;
   }],
@@ -93,6 +94,7 @@ export const STOPS = [
   }],
 ];
 
+const REPEATED = ["induction", "duplicate"]; // counted over the tokens that occurred before
 const LOOKS = { previous: "the token before", first: "the first token", own: "the token itself", induction: "what followed the same token earlier", duplicate: "the same token earlier" };
 
 // What the map says at the chosen position: functions of a row, 0 for the input.

@@ -15,7 +15,7 @@ export async function draw(body, state) {
     return;
   }
   if (!steps.length) {
-    fill(body, what, make("p", {}, "No weights of this model's training were kept. A new run keeps some: "), make("pre", { tabindex: 0 }, "sayso pretrain --snapshots 10 --name another"));
+    fill(body, what, make("p", {}, "No weights of this model's training were kept. A run of pre-training keeps some if it is asked to: "), make("pre", { tabindex: 0 }, "sayso pretrain --snapshots 10 --name another"));
     return;
   }
   const last = steps.length, s = Math.min(state.s ?? last, last);

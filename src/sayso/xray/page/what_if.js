@@ -63,7 +63,7 @@ async function leftOut(state) {
   const rows = Array.from(arrays.removed, (at, i) => [shown(state.facts.tokens[at][1]), String(at), percent(arrays.share[i]), signed(100 * (arrays.share[i] - meta.share), 1), `${shown(meta.words[arrays.best[i]])} ${percent(arrays.best_share[i])}`]);
   const at = arrays.removed[0];
   return [
-    make("p", { class: "quiet" }, `The text is read again without one of its tokens; those after it move up by one. With all of them, ${word} has ${percent(meta.share)}.${at ? " Only the last tokens of a long text are left out." : ""}`),
+    make("p", { class: "quiet" }, `The text is read again without one of its tokens; those behind it move up by one. With all of them, ${word} has ${percent(meta.share)}.${at ? " Only the last tokens of a long text are left out." : ""}`),
     table("Without a token", [["Left out", false], ["Position", true], [`Probability of ${word}`, true], ["Points", true], ["Likeliest then", false]], rows),
     at === undefined ? null : python(`without = torch.cat((ids[:${at}], ids[${at + 1}:${state.p + 1}]))  # the row at position ${at}\nsayso.lens.trace(model, without, "logits")["logits"][0, -1].softmax(-1)[${state.y}]`),
   ].filter((one) => one !== null);
