@@ -29,6 +29,7 @@ from sayso.run.law_sweep import Sweep, Swept, carry_out, make_plan, sweep_text
 from sayso.token.train import train as train_tokenizer
 
 BAR = 0.015
+ASKED = "asked.json"
 VOCABULARY, TOKENIZER_BYTES, DOCUMENT = sized((1024, 4_000_000, 16_000), (300, 20_000, 1_000))
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -44,8 +45,10 @@ def main() -> None:
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = given.work or Path(name)
-        check_asked(work / "asked.json", given.minutes, {"text": given.text, "held": given.held})
+        asked = {"minutes": given.minutes, **{name: hash_of(getattr(given, name)) for name in ("text", "held")}}
+        check_asked(work, asked)
         life = prepare(given.text, given.held, work / "text")
+        write_json(work / ASKED, asked)
         found = measure(life, work, given.minutes, given.seeds)
     errors = {seed: one.error for seed, one in found.items()}
     naive = {seed: one.naive.error(one.target.loss) for seed, one in found.items() if one.naive is not None}
@@ -81,16 +84,21 @@ def measure(life: Life, work: Path, minutes: float, seeds: int) -> dict[int, Swe
     return found
 
 
-def check_asked(path: Path, minutes: float, files: Mapping[str, Path | None]) -> None:
-    """Write down what was asked for, or exit if an earlier command asked for something else in the same folder."""
-    asked = {"minutes": minutes, **{name: file and sha256(file) for name, file in files.items()}}
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asked)
-    earlier = read_object(path, *asked)
+def hash_of(text: Path | None) -> str | None:
+    """Return the SHA-256 of a file, if one is given."""
+    return None if text is None else sha256(text)
+
+
+def check_asked(work: Path, asked: Mapping[str, float | str | None]) -> None:
+    """Exit if an earlier command asked for something else in the same folder."""
+    if not (work / ASKED).exists():
+        if (work / "plan.json").exists():
+            raise SystemExit(f"'{work}' holds a sweep that does not say what it was asked for; give another --work.")
+        return
+    earlier = read_object(work / ASKED, *asked)
     if other := [name for name, value in asked.items() if earlier[name] != value]:
         names = " and ".join(other)
-        raise SystemExit(f"'{path.parent}' holds a sweep with another {names}; give the same, or another --work.")
+        raise SystemExit(f"'{work}' holds a sweep of other {names}: repeat those, or give another --work.")
 
 
 def stored_plan(options: Sweep, path: Path, text: SweepText) -> SweepPlan:

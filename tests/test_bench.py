@@ -71,16 +71,17 @@ def ran(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 def test_a_kept_prediction_is_not_another_texts(bench: None, tmp_path: Path) -> None:
     """A folder of runs is only resumed with the minutes and the texts that it was begun with."""
     check = importlib.import_module("bench.law_predict").check_asked
-    text, other, path = tmp_path / "text", tmp_path / "other", tmp_path / "work" / "asked.json"
-    text.write_text("one")
-    other.write_text("another")
-    path.parent.mkdir()
-    for _ in range(2):
-        check(path, 30.0, {"text": text, "held": None})
-    with pytest.raises(SystemExit, match="holds a sweep with another minutes; give the same, or another --work"):
-        check(path, 31.0, {"text": text, "held": None})
-    with pytest.raises(SystemExit, match="another text and held;"):
-        check(path, 30.0, {"text": other, "held": text})
+    asked = {"minutes": 30.0, "text": "one", "held": None}
+    check(tmp_path, asked)  # nothing is there yet
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    check(tmp_path, asked)
+    with pytest.raises(SystemExit, match="holds a sweep of other minutes: repeat those, or give another --work"):
+        check(tmp_path, asked | {"minutes": 31.0})
+    with pytest.raises(SystemExit, match="other text and held:"):
+        check(tmp_path, asked | {"text": "another", "held": "one"})
+    (tmp_path / "asked.json").rename(tmp_path / "plan.json")
+    with pytest.raises(SystemExit, match="does not say what it was asked for"):
+        check(tmp_path, asked)
 
 
 @pytest.mark.parametrize("name", BENCHES)

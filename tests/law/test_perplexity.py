@@ -160,6 +160,9 @@ def test_models_of_one_name_are_told_apart(
     assert list(found.surprisals) == list(found.by_context) == paths
     assert found.bits_per_byte["uniform"] == 8
     assert found.bits_per_byte[paths[0]] != found.bits_per_byte[paths[1]]
+    Path("linked").symlink_to(other)
+    found = perplexity(Perplexity(Path("text.txt"), ("linked", str(other), "life/models/base"), targets=4))
+    assert list(found.surprisals) == ["linked", "base"], "the name that was given, once"
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,10 @@ def lives(facts: Facts) -> str:
 def _row(name: str, values: Sequence[float]) -> str:
     this, five = estimate(values, low=0, high=1), FIVE_LIVES[name]
     marks = "".join(f'<div class="dot five" style="left:{100 * value:.1f}%"></div>' for value in five)
+    own = whiskers([(this.mean, this.low, this.high, "aligned")])
     return (
         f'<div class="row"><span class="who">{escape(name)}</span>'
-        f'<div class="beside">{marks}{whiskers([(this.mean, this.low, this.high, "aligned")])}</div>'
+        f'<div class="beside"><div class="fives">{marks}</div>{own}</div>'
         f'<span class="n">{100 * min(five):.0f}–{100 * max(five):.0f}</span><span class="n">{100 * this.mean:.0f}'
         f"<small>{100 * this.low:.0f}–{100 * this.high:.0f}</small></span></div>"
     )

@@ -96,9 +96,9 @@ def perplexity(options: Perplexity) -> Measured:
 
 def _named(folders: Sequence[Path], taken: Collection[str]) -> dict[str, Path]:
     """Return each folder once, by its name, or by its whole path if another folder or one of `taken` has that name."""
-    once = list(dict.fromkeys(folder.resolve() for folder in folders))
+    once = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]  # the first name of each
     names = [*taken, *map(called, once)]
-    return {str(folder) if names.count(called(folder)) > 1 else called(folder): folder for folder in once}
+    return {str(folder.resolve()) if names.count(called(folder)) > 1 else called(folder): folder for folder in once}
 
 
 def _texts(options: Perplexity) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
+
 from sayso.base.errors import UserError, require
 from sayso.base.files import atomic_file, sha256
 from sayso.law.compress.block import BlockCoder
@@ -108,11 +110,12 @@ class Compressor:
         if len(payload) >= len(best.payload):
             return best, learned
         found = Block(Method.MODEL, len(data), len(ids), streams, digest, payload)
-        if not self.verify:
-            return found, predictor
-        again = coder.predictor(learned, streams)
-        back = coder.decode(payload, len(ids), streams, again, lambda done: progress("verified", done / len(ids)))
-        return (found, predictor) if back == ids else (best, learned)
+        if self.verify:
+            predictor = coder.predictor(learned, streams)  # in place of the one that knows the block
+            back = coder.decode(payload, len(ids), streams, predictor, lambda at: progress("verified", at / len(ids)))
+            if back != ids:
+                return best, learned
+        return found, predictor.begun(streams)
 
     def decode(
         self, block: Block, learned: Predictor | None = None, progress: Callable[[str, float], None] = lambda *_: None
@@ -127,13 +130,14 @@ class Compressor:
             block.payload, block.tokens, block.streams, predictor,
             lambda done: progress("decompressed", done / block.tokens),
         )  # fmt: skip
-        return decode(ids), predictor
+        return decode(ids), predictor.begun(block.streams)
 
 
 def engine() -> dict[str, str]:
     """Return the versions of everything that the bits of a probability depend on."""
     packages = ("sayso", "torch", "numpy", "constriction")
-    return {_NATIVE: native_version(), **{name: version(name) for name in packages}}
+    kernels = {"torch kernels": torch.backends.cpu.get_cpu_capability()}
+    return {_NATIVE: native_version(), **kernels, **{name: version(name) for name in packages}}
 
 
 def compress(source: Path, target: Path, compressor: Compressor, progress: _Progress = lambda *_: None) -> Packed:

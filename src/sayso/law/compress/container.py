@@ -97,10 +97,13 @@ def read_header(file: BinaryIO, path: Path) -> Header:
         if found.pop("version") != VERSION:
             raise UserError(f"'{path}' has another version of the format; use the version of Sayso that wrote it.")
         header = Header(**found)
-        sizes = (header.size >= 0, header.window >= SHORTEST_WINDOW, isinstance(header.engine, dict))
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        engine = header.engine.items()
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise _damaged(path, "its header is not one of this format") from error
-    if not all(sizes):
+    texts = (header.model, header.weights, header.tokenizer, *(text for pair in engine for text in pair))
+    typed = {str: texts, int: (header.size, header.window), bool: (header.mix,)}
+    right = all(type(value) is kind for kind, values in typed.items() for value in values)
+    if not right or header.size < 0 or header.window < SHORTEST_WINDOW:
         raise _damaged(path, "its header has impossible values")
     return header
 

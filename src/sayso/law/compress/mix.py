@@ -19,8 +19,8 @@ ORDERS = (1, 2, 3, 4, 6)
 """Lengths of the contexts whose continuations are counted."""
 BIAS_RATE = 0.02
 FIRST_WEIGHT, LEAST_RATE, MOST = 0.05, 0.005, 0.98
-MOST_CONTEXTS = 1 << 19
-"""Most contexts that are kept from one block to the next; those seen least often are forgotten."""
+MOST_COUNTS = 1 << 19
+"""Most counts, of a token after a context, that are kept from one block to the next; the smallest are forgotten."""
 SEEN = 8  # a context seen this often or more shares its weight with all others of its order
 
 
@@ -80,7 +80,7 @@ class Mix:
         self._stages: list[list[_Stage]] = []
 
     def begun(self, streams: int, /) -> Self:
-        """Return a mixture with the same bias, weights and counts, as far as contexts are kept."""
+        """Return a mixture with the same bias, weights and counts, as far as counts are kept."""
         new = type(self)(len(self._bias), streams)
         new._bias, new._weights = self._bias.copy(), dict(self._weights)
         new._counts = {context: dict(counts) for context, counts in _most_frequent(self._counts).items()}
@@ -135,12 +135,16 @@ class Mix:
 
 
 def _most_frequent(counts: _Counts) -> _Counts:
-    """Return the contexts that were seen at least so often that no more than `MOST_CONTEXTS` are left."""
-    least = 1
-    while len(counts) > MOST_CONTEXTS:
-        least += 1
-        counts = {context: one for context, one in counts.items() if sum(one.values()) >= least}
-    return counts
+    """Return the largest `MOST_COUNTS` counts; of equal ones, those of short contexts, then the latest."""
+    found = [(context, token, count) for context, one in counts.items() for token, count in one.items()]
+    if len(found) <= MOST_COUNTS:
+        return counts
+    found.reverse()
+    found.sort(key=lambda one: (-one[2], len(one[0])))
+    kept: _Counts = {}
+    for context, token, count in reversed(found[:MOST_COUNTS]):
+        kept.setdefault(context, {})[token] = count
+    return kept
 
 
 def softmax(logits: Floats) -> Floats:
