@@ -96,9 +96,11 @@ def perplexity(options: Perplexity) -> Measured:
 
 def _named(folders: Sequence[Path], taken: Collection[str]) -> dict[str, Path]:
     """Return each folder once, by its name, or by its whole path if another folder or one of `taken` has that name."""
-    once = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]  # the first name of each
-    names = [*taken, *map(called, once)]
-    return {str(folder.resolve()) if names.count(called(folder)) > 1 else called(folder): folder for folder in once}
+    once = dict[Path, Path]()
+    for folder in folders:
+        once.setdefault(folder.resolve(), folder)
+    names = [*taken, *map(called, once.values())]
+    return {str(path) if names.count(called(folder)) > 1 else called(folder): path for path, folder in once.items()}
 
 
 def _texts(options: Perplexity) -> tuple[str, str]:
