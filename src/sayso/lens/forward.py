@@ -165,10 +165,11 @@ def _head_norm(attention: Attention, norm: nn.Module, x: Tensor, probe: Probe) -
 
 def _scores(q: Tensor, k: Tensor, mask: Tensor | None, cap: float) -> Tensor:
     """Return the scaled attention scores [B, H, T, T], -inf where a key is not visible."""
-    scores = q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(-2, -1) * q.shape[-1] ** -0.5
+    q = q * q.shape[-1] ** -0.5  # before the product, which is larger
+    scores = q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(-2, -1)
     scores = cap * torch.tanh(scores / cap) if cap else scores
     visible = causal(q.shape[-2], q.device) if mask is None else mask
-    return scores.masked_fill(~visible, float("-inf"))
+    return scores.masked_fill_(~visible, float("-inf"))
 
 
 def _mlp(mlp: FeedForward, x: Tensor, probe: Probe) -> Tensor:
