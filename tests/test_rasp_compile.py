@@ -38,6 +38,7 @@ from sayso.rasp import (
 )
 from sayso.rasp.compile.circuit import ORDINARY, Architecture
 from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, joint_domain
+from sayso.rasp.compile.encode import Encoder
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
 from sayso.rasp.compile.margin import margin_of
@@ -209,6 +210,44 @@ def test_a_layer_norm_whose_mean_loses_too_much_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr("sayso.rasp.compile.weights._norm_size", lambda _: 2.0**40)
     with pytest.raises(CompileError, match="A layer norm rounds it too coarsely in float32"):
         compile_program(reverse, "ab", 8, architecture=gpt2)
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+def test_a_number_beside_which_no_norm_is_exact_is_refused(norm: Any) -> None:
+    """The square of the constant of the norm, 8,192 times as large, would be infinite in float32."""
+    mean, alphabet = aggregate(select(1, 1), tokens), [0, 2 * 10**14]
+    with pytest.raises(CompileError, match=r"as large as 6e\+14, beside which a norm .* in sum of tokens"):
+        compile_program(mean, alphabet, 3, architecture=Architecture(norm, "gelu"))
+    inputs = [[0], alphabet, [0, 0, alphabet[1]]]
+    plain = compile_program(mean, alphabet, 3, architecture=Architecture("none", "gelu"))
+    assert plain.batch(inputs) == run_batch(mean, inputs)
+
+
+@pytest.mark.parametrize("large", [2**50, 10**40, 10**400, Fraction(1, 10**40), Fraction(1, 10**400)], ids=range(5))
+def test_sums_that_float32_does_not_hold_are_refused(large: Any) -> None:
+    """Whatever the size of the numbers that are only copied, compared or looked up."""
+    alphabet, plain = [0, large], Architecture("none", "relu")
+    with pytest.raises(CompileError, match=r"Its sums do not fit float32: .* in sum of tokens"):
+        compile_program(aggregate(select(1, 1), tokens), alphabet, 3, architecture=plain)
+    moved = aggregate(select(indices, indices - 1), tokens) - indices
+    inputs = [[0], alphabet, [large, 0, large]]
+    after = where(indices == 0, 0, moved)
+    assert compile_program(after, alphabet, 3, architecture=plain).batch(inputs) == run_batch(after, inputs)
+
+
+def test_the_rounding_of_a_weight_grows_with_its_logarithm() -> None:
+    """The score of the beginning token is the logarithm of the weight, and rounded; another total may raise it."""
+    node = Lowering(list("ab"), 64, False).lower(length)
+    assert isinstance(node, Total)
+
+    def demand(*slopes: float) -> None:
+        encoder = Encoder(Embedded("tokens", ("a", "b")), Embedded("indices", tuple(range(64))), ORDINARY)
+        for slope in slopes:
+            encoder._demand(node, slope)
+
+    demand(60.0)
+    with pytest.raises(CompileError, match=r"cannot be separated in float32: .* in length"):
+        demand(600.0)  # with 8 roundings, whatever the weight, it would pass
 
 
 @pytest.mark.parametrize(("family", "norm", "mlp", "file", "name", "alphabet", "causal"), [
@@ -412,6 +451,13 @@ def test_an_input_outside_the_contract_is_refused() -> None:
         compiled("abab")
     with pytest.raises(UserError, match='"c" is not in the alphabet that this program is compiled for: "a", "b"'):
         compiled("abc")
+
+
+def test_tokens_that_are_written_alike_are_refused() -> None:
+    """They would be one id."""
+    for alphabet in (["1", 1], [Fraction(1, 2), "1/2"]):
+        with pytest.raises(UserError, match="are written alike; omit one from the alphabet"):
+            compile_program(tokens == alphabet[0], alphabet, 3)
 
 
 def test_every_part_of_a_model_has_a_name() -> None:
