@@ -41,7 +41,7 @@ from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, join
 from sayso.rasp.compile.encode import Encoder
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
-from sayso.rasp.compile.margin import margin_of
+from sayso.rasp.compile.margin import Margin, margin_of
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
@@ -508,7 +508,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
     told = capsys.readouterr()
     assert "Alphabet: ()" in told.out + told.err
-    assert "2 layers with 1 + 1 heads" in told.out + told.err
+    assert "2 layers with 1 + 1 heads of size " in told.out + told.err
     assert command(["rasp", "run", "dyck1", "--input", "(()"]) == 0
     assert "[P]*3 (strings)" in capsys.readouterr().out
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
@@ -576,12 +576,21 @@ def test_eight_bits_where_the_margin_allows(
         assert command(["rasp", "compile", "histogram", *words, "--name", name]) == 0
     capsys.readouterr()
     assert command(["quantize", "exact", "--bits", "8"]) == 0
-    assert "Of a margin of 1, 1.00 is left, on all 62 inputs." in capsys.readouterr().out
+    assert "The margin is 1.00 of 1, on all 62 inputs." in capsys.readouterr().out
     assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
     assert "[3, 2, 3, 3, 2] (ints)" in capsys.readouterr().out
     assert read_json(Path("life/models/exact-8bit/config.json"))["quantization_config"]["format"] == "pack-quantized"
     assert command(["quantize", "exact", "--bits", "8"]) == 0
     assert "already been quantized" in capsys.readouterr().out
+    for ignored in (["--text", "wiki"], ["--tokens", "9"], ["--n", "0"], ["--device", "cuda"]):
+        assert command(["quantize", "exact", "--bits", "8", "--name", "other", *ignored]) == 2
+        assert f"on the CPU alone; omit {ignored[0]}." in capsys.readouterr().err
+    monkeypatch.setattr("sayso.run.rasp_weights.run", lambda *_, **__: [0])
+    assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "The interpreter gives [0] (ints), which rounding to 8 bits has changed." in told
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     assert command(["quantize", "large", "--bits", "8"]) == 2
     told = capsys.readouterr().err
     assert "'life/models/large' has no margin for 8 bits: for [" in told
@@ -593,6 +602,24 @@ def test_eight_bits_where_the_margin_allows(
     for name, sentence in (("exact-8bit", "quantized to 8 bits already"), ("exact", "--method nearest")):
         assert command(["quantize", name, "--bits", "4" if name == "exact" else "8", "--name", "other"]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_program_without_a_choice_has_the_whole_margin_and_one_without_values_is_not_rounded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one value, there is no other whose logit could be larger; what has no input with values cannot be checked."""
+    monkeypatch.chdir(tmp_path)
+    plain = ["--alphabet", "a", "--length", "1", "--norm", "none", "--name", "one"]
+    assert command(["rasp", "compile", "length", "--result", "length * 0", *plain]) == 0
+    assert "1 layer with 0 heads of size 1, 2 dimensions, 1 hidden unit, " in " ".join(capsys.readouterr().out.split())
+    assert command(["quantize", "one"]) == 0
+    assert "The margin is 1.00 of 1, on all 1 input." in capsys.readouterr().out
+    assert read_json(Path("life/runs/quantize-one-8bit/scores.json"))["margin"] == 1
+    nothing = Margin(1.0, (), 0, all=False)
+    monkeypatch.setattr("sayso.run.quantize_rasp.margin_of", lambda *_: nothing)
+    assert command(["quantize", "one", "--name", "other"]) == 2
+    assert "No input of 'life/models/one' that was tried has values" in " ".join(capsys.readouterr().err.split())
+    assert not Path("life/models/other").exists()
 
 
 def test_the_margin_of_weights() -> None:

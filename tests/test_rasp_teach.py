@@ -21,6 +21,7 @@ from sayso.rasp.teach.examples import Batches, Encoder, Lesson, answer_loss
 from sayso.rasp.teach.expected import expectation
 from sayso.rasp.teach.inputs import KINDS, OF_PROGRAMS
 from sayso.rasp.tensors import _unique
+from sayso.run.quantize_rasp import is_program
 from sayso.run.rasp_teach import Teach, teach
 from sayso.weights.folder import load_model, load_weights
 from sayso.weights.lineage import read_lineage
@@ -166,11 +167,13 @@ def test_a_taught_model_is_an_ordinary_folder(tmp_path: Path, capsys: pytest.Cap
     assert names_in(folder) is None
     assert load(folder).compiled.heads == (2,)
     told = " ".join(capsys.readouterr().out.split())
-    assert "By the RASP-L conjecture it stays on longer inputs" in told
+    assert "The RASP-L conjecture expects accuracy to hold on longer inputs: it is a short program" in told
     assert told.count("longer than trained") == 6
     ElementTree.fromstring((life / "runs" / "rasp-teach-mode-taught" / "accuracy.svg").read_text())
     assert command(["rasp", "teach", "mode", *flags, "--steps=3"]) == 0
     assert "already been taught" in " ".join(capsys.readouterr().out.split())
+    assert "of up to 3 tokens were" in told
+    assert not is_program(folder)  # so that it is quantized as any model
     assert command(["rasp", "run", "mode-taught", "--input", "aab", "--life", str(life)]) == 0
     told = capsys.readouterr().out
     assert "The interpreter gives" in told
