@@ -169,8 +169,13 @@ class HasAlphabet(Protocol):
         """Words and numbers."""
 
 
-def alphabet_of(options: HasAlphabet, program: SOp, usual: Sequence[Value] = ()) -> Sequence[object]:
-    """Return the tokens that an input may have: those given, the `usual` ones, or those that the program suggests."""
+def alphabet_of(
+    options: HasAlphabet, program: SOp, usual: Sequence[Value] = (), ends: Sequence[Value] = ()
+) -> Sequence[object]:
+    """Return the tokens that an input may have: those given, the `usual` ones, or those that the program suggests.
+
+    Those that every input has, the `ends`, are not suggested.
+    """
     if options.alphabet is not None and options.tokens:
         raise UserError("An alphabet is either --alphabet or --tokens; omit one of them.")
     if options.tokens:
@@ -179,11 +184,15 @@ def alphabet_of(options: HasAlphabet, program: SOp, usual: Sequence[Value] = ())
         return options.alphabet
     if usual:
         return usual
-    compared = (value for one in ordered(program) for value in _compared(one))
-    mentioned = [value for value in compared if isinstance(value, str) and len(value) == 1]
-    found = "".join(dict.fromkeys(mentioned)) or LETTERS
+    found = "".join(one for one in mentioned(program) if one not in ends) or LETTERS
     say(f"Alphabet: {found} (choose another with --alphabet or --tokens)")
     return found
+
+
+def mentioned(program: SOp) -> list[str]:
+    """Return the characters that a program compares with."""
+    compared = (value for one in ordered(program) for value in _compared(one))
+    return list(dict.fromkeys(value for value in compared if isinstance(value, str) and len(value) == 1))
 
 
 def _compared(one: Expression) -> Sequence[Value]:
