@@ -38,9 +38,10 @@ from sayso.rasp import (
 )
 from sayso.rasp.compile.circuit import ORDINARY, Architecture
 from sayso.rasp.compile.domain import Apply, CompileError, Embedded, Total, joint_domain
+from sayso.rasp.compile.encode import Encoder
 from sayso.rasp.compile.line import find_line, rounding
 from sayso.rasp.compile.lower import Lowering
-from sayso.rasp.compile.margin import margin_of
+from sayso.rasp.compile.margin import Margin, margin_of
 from sayso.rasp.compile.program import compile_program
 from sayso.rasp.compile.store import lineage_of, load, save
 from sayso.rasp.interpreter import EvaluationError
@@ -209,6 +210,44 @@ def test_a_layer_norm_whose_mean_loses_too_much_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr("sayso.rasp.compile.weights._norm_size", lambda _: 2.0**40)
     with pytest.raises(CompileError, match="A layer norm rounds it too coarsely in float32"):
         compile_program(reverse, "ab", 8, architecture=gpt2)
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+def test_a_number_beside_which_no_norm_is_exact_is_refused(norm: Any) -> None:
+    """The square of the constant of the norm, 8,192 times as large, would be infinite in float32."""
+    mean, alphabet = aggregate(select(1, 1), tokens), [0, 2 * 10**14]
+    with pytest.raises(CompileError, match=r"as large as 6e\+14, beside which a norm .* in sum of tokens"):
+        compile_program(mean, alphabet, 3, architecture=Architecture(norm, "gelu"))
+    inputs = [[0], alphabet, [0, 0, alphabet[1]]]
+    plain = compile_program(mean, alphabet, 3, architecture=Architecture("none", "gelu"))
+    assert plain.batch(inputs) == run_batch(mean, inputs)
+
+
+@pytest.mark.parametrize("large", [2**50, 10**40, 10**400, Fraction(1, 10**40), Fraction(1, 10**400)], ids=range(5))
+def test_sums_that_float32_does_not_hold_are_refused(large: Any) -> None:
+    """Whatever the size of the numbers that are only copied, compared or looked up."""
+    alphabet, plain = [0, large], Architecture("none", "relu")
+    with pytest.raises(CompileError, match=r"Its sums do not fit float32: .* in sum of tokens"):
+        compile_program(aggregate(select(1, 1), tokens), alphabet, 3, architecture=plain)
+    moved = aggregate(select(indices, indices - 1), tokens) - indices
+    inputs = [[0], alphabet, [large, 0, large]]
+    after = where(indices == 0, 0, moved)
+    assert compile_program(after, alphabet, 3, architecture=plain).batch(inputs) == run_batch(after, inputs)
+
+
+def test_the_rounding_of_a_weight_grows_with_its_logarithm() -> None:
+    """The score of the beginning token is the logarithm of the weight, and rounded; another total may raise it."""
+    node = Lowering(list("ab"), 64, False).lower(length)
+    assert isinstance(node, Total)
+
+    def demand(*slopes: float) -> None:
+        encoder = Encoder(Embedded("tokens", ("a", "b")), Embedded("indices", tuple(range(64))), ORDINARY)
+        for slope in slopes:
+            encoder._demand(node, slope)
+
+    demand(60.0)
+    with pytest.raises(CompileError, match=r"cannot be separated in float32: .* in length"):
+        demand(600.0)  # with 8 roundings, whatever the weight, it would pass
 
 
 @pytest.mark.parametrize(("family", "norm", "mlp", "file", "name", "alphabet", "causal"), [
@@ -414,6 +453,13 @@ def test_an_input_outside_the_contract_is_refused() -> None:
         compiled("abc")
 
 
+def test_tokens_that_are_written_alike_are_refused() -> None:
+    """They would be one id."""
+    for alphabet in (["1", 1], [Fraction(1, 2), "1/2"]):
+        with pytest.raises(UserError, match="are written alike; omit one from the alphabet"):
+            compile_program(tokens == alphabet[0], alphabet, 3)
+
+
 def test_every_part_of_a_model_has_a_name() -> None:
     """Dimensions, heads and hidden units; those of a name do what it says."""
     compiled = compile_program(library("reverse", "reverse"), "abc", 5)
@@ -462,7 +508,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
     told = capsys.readouterr()
     assert "Alphabet: ()" in told.out + told.err
-    assert "2 layers with 1 + 1 heads" in told.out + told.err
+    assert "2 layers with 1 + 1 heads of size " in told.out + told.err
     assert command(["rasp", "run", "dyck1", "--input", "(()"]) == 0
     assert "[P]*3 (strings)" in capsys.readouterr().out
     assert command(["rasp", "compile", "dyck", "--length", "8", "--name", "dyck1"]) == 0
@@ -530,12 +576,21 @@ def test_eight_bits_where_the_margin_allows(
         assert command(["rasp", "compile", "histogram", *words, "--name", name]) == 0
     capsys.readouterr()
     assert command(["quantize", "exact", "--bits", "8"]) == 0
-    assert "Of a margin of 1, 1.00 is left, on all 62 inputs." in capsys.readouterr().out
+    assert "The margin is 1.00 of 1, on all 62 inputs." in capsys.readouterr().out
     assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
     assert "[3, 2, 3, 3, 2] (ints)" in capsys.readouterr().out
     assert read_json(Path("life/models/exact-8bit/config.json"))["quantization_config"]["format"] == "pack-quantized"
     assert command(["quantize", "exact", "--bits", "8"]) == 0
     assert "already been quantized" in capsys.readouterr().out
+    for ignored in (["--text", "wiki"], ["--tokens", "9"], ["--n", "0"], ["--device", "cuda"]):
+        assert command(["quantize", "exact", "--bits", "8", "--name", "other", *ignored]) == 2
+        assert f"on the CPU alone; omit {ignored[0]}." in capsys.readouterr().err
+    monkeypatch.setattr("sayso.run.rasp_weights.run", lambda *_, **__: [0])
+    assert command(["rasp", "run", "exact-8bit", "--input", "abaab"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "The interpreter gives [0] (ints), which rounding to 8 bits has changed." in told
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     assert command(["quantize", "large", "--bits", "8"]) == 2
     told = capsys.readouterr().err
     assert "'life/models/large' has no margin for 8 bits: for [" in told
@@ -547,6 +602,24 @@ def test_eight_bits_where_the_margin_allows(
     for name, sentence in (("exact-8bit", "quantized to 8 bits already"), ("exact", "--method nearest")):
         assert command(["quantize", name, "--bits", "4" if name == "exact" else "8", "--name", "other"]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_program_without_a_choice_has_the_whole_margin_and_one_without_values_is_not_rounded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one value, there is no other whose logit could be larger; what has no input with values cannot be checked."""
+    monkeypatch.chdir(tmp_path)
+    plain = ["--alphabet", "a", "--length", "1", "--norm", "none", "--name", "one"]
+    assert command(["rasp", "compile", "length", "--result", "length * 0", *plain]) == 0
+    assert "1 layer with 0 heads of size 1, 2 dimensions, 1 hidden unit, " in " ".join(capsys.readouterr().out.split())
+    assert command(["quantize", "one"]) == 0
+    assert "The margin is 1.00 of 1, on all 1 input." in capsys.readouterr().out
+    assert read_json(Path("life/runs/quantize-one-8bit/scores.json"))["margin"] == 1
+    nothing = Margin(1.0, (), 0, all=False)
+    monkeypatch.setattr("sayso.run.quantize_rasp.margin_of", lambda *_: nothing)
+    assert command(["quantize", "one", "--name", "other"]) == 2
+    assert "No input of 'life/models/one' that was tried has values" in " ".join(capsys.readouterr().err.split())
+    assert not Path("life/models/other").exists()
 
 
 def test_the_margin_of_weights() -> None:

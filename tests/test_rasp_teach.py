@@ -1,8 +1,11 @@
 """Teaching programs: what is drawn, trained and measured is what the program computes, and the model is ordinary."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -21,6 +24,7 @@ from sayso.rasp.teach.examples import Batches, Encoder, Lesson, answer_loss
 from sayso.rasp.teach.expected import expectation
 from sayso.rasp.teach.inputs import KINDS, OF_PROGRAMS
 from sayso.rasp.tensors import _unique
+from sayso.run.quantize_rasp import is_program
 from sayso.run.rasp_teach import Teach, teach
 from sayso.weights.folder import load_model, load_weights
 from sayso.weights.lineage import read_lineage
@@ -72,6 +76,51 @@ def test_brackets_are_balanced_often_but_not_always() -> None:
     assert set(last) == {"T", "P", "F"}
 
 
+class DrawnError(Exception):
+    """Carries the lesson of `sayso rasp teach`, in place of training."""
+
+
+@pytest.fixture
+def lesson_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lesson]:
+    """Return the lesson that the act makes of its options."""
+
+    def stop(_options: Teach, _session: object, lesson: Lesson, _name: str) -> None:
+        raise DrawnError(lesson)
+
+    def found(file: str, **given: Any) -> Lesson:
+        with pytest.raises(DrawnError) as raised:
+            teach(Teach(file=file, life=tmp_path, **given))
+        return raised.value.args[0]  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("sayso.run.rasp_teach._teach", stop)
+    return found
+
+
+@pytest.mark.parametrize(("result", "alphabet"), [
+    ("dyck1_ptf", "()"), ("dyck2_ptf", "(){}"), ("dyck3_ptf", "(){}[]"), ("length", "(){}[]")
+])  # fmt: skip
+def test_brackets_are_pairs_whatever_the_order_in_a_program(
+    result: str, alphabet: str, lesson_of: Callable[..., Lesson]
+) -> None:
+    """`dyck2_ptf` mentions closers before openers."""
+    given = lesson_of("dyck", result=result, inputs="brackets" if result == "length" else None, length=8)
+    assert given.alphabet == tuple(alphabet)
+    drawn = [one.values[-1] for one in given.draw("test", [8] * 60)]
+    assert result == "length" or set(drawn) == {"T", "P", "F"}
+
+
+def test_an_alphabet_is_more_than_the_tokens_that_every_input_has(lesson_of: Callable[..., Lesson]) -> None:
+    """`copy` mentions "|" alone, and `hist_bos` "§"."""
+    assert lesson_of("copy", causal=True).alphabet == tuple(ascii_lowercase)
+    assert lesson_of("histogram", result="hist_bos").alphabet == tuple(ascii_lowercase)
+    assert lesson_of("next_digit", causal=True, alphabet="0123456789+=").alphabet == tuple("0123456789")
+
+
+def test_lengths_are_tested_in_order(lesson_of: Callable[..., Lesson]) -> None:
+    """Also where the longest that is taught is no multiple of its quarter."""
+    assert lesson_of("mode", causal=True, length=9).sizes == [2, 4, 6, 8, 9, *range(10, 27, 2), 27]
+
+
 @pytest.mark.parametrize(
     ("file", "name", "generalizes", "reason"),
     [
@@ -98,6 +147,8 @@ def test_a_count_may_be_compared_but_not_divided() -> None:
     assert expectation(COUNTS + 1, causal=True).generalizes
     assert "% 2" in expectation(COUNTS % 2, causal=True).reason
     assert "+ 2" in expectation(indices + 2, causal=True).reason
+    assert expectation(indices - 1, causal=True).generalizes
+    assert "1 - indices" in expectation(1 - indices, causal=True).reason
     assert "+" in expectation(COUNTS + indices, causal=True).reason
     long = COUNTS
     for number in range(30):
@@ -166,11 +217,13 @@ def test_a_taught_model_is_an_ordinary_folder(tmp_path: Path, capsys: pytest.Cap
     assert names_in(folder) is None
     assert load(folder).compiled.heads == (2,)
     told = " ".join(capsys.readouterr().out.split())
-    assert "By the RASP-L conjecture it stays on longer inputs" in told
+    assert "The RASP-L conjecture expects accuracy to hold on longer inputs: it is a short program" in told
     assert told.count("longer than trained") == 6
     ElementTree.fromstring((life / "runs" / "rasp-teach-mode-taught" / "accuracy.svg").read_text())
     assert command(["rasp", "teach", "mode", *flags, "--steps=3"]) == 0
     assert "already been taught" in " ".join(capsys.readouterr().out.split())
+    assert "of up to 3 tokens were" in told
+    assert not is_program(folder)  # so that it is quantized as any model
     assert command(["rasp", "run", "mode-taught", "--input", "aab", "--life", str(life)]) == 0
     told = capsys.readouterr().out
     assert "The interpreter gives" in told
@@ -233,6 +286,11 @@ def test_compiled_weights_are_right_before_noise_and_wrong_after(tmp_path: Path)
         ({"length": 9, "longest": 8}, "at least --length"),
         ({"inputs": "unique", "alphabet": "abc", "length": 4}, "with 3 tokens none has 12"),
         ({"inputs": "brackets", "alphabet": "abc"}, "has pairs"),
+        ({"alphabet": ""}, "one or more tokens; give some"),
+        ({"file": "copy", "causal": True, "alphabet": "|"}, 'one or more tokens besides "|"; give some'),
+        ({"file": "next_digit", "causal": True, "alphabet": "01"}, "kind 'sum' have the digits 0 to 9"),
+        ({"inputs": "addition", "tokens": ("0", "1")}, "kind 'addition' have the digits 0 to 9"),
+        ({"inputs": "sorted", "tokens": ("1", "a"), "length": 1, "longest": 2}, 'the string "a" and the number 1'),
         ({"result": "select(indices, indices, <=)"}, "is a selector"),
         ({"result": "tokens_int + 1", "alphabet": "ab"}, "no value for an input of kind 'uniform'"),
         ({"result": "aggregate(full_s, tokens_int)", "tokens": tuple(map(str, range(500)))}, "at most 1,000 values"),

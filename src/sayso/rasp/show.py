@@ -33,6 +33,11 @@ def item_lines(name: str, item: Item, example: Example, *, causal: bool = False,
     return [f"    value: {name} =  {_quoted(item)}"]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 layer", "2 layers"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def evaluated_lines(item: Evaluated, *, verbose: bool = False) -> list[str]:
     """Return the values of an s-op on an input, or the rows of a selector."""
     if item.values is None:

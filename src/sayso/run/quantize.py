@@ -19,7 +19,7 @@ from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.judge.calibration import rows_of, texts_of
 from sayso.judge.cost import measure_cost, show_costs
-from sayso.run.quantize_rasp import is_program, quantize_program
+from sayso.run.quantize_rasp import check_used, is_program, quantize_program
 from sayso.run.results import Written
 from sayso.text.rows import ReadsRows
 from sayso.weights.folder import load_model, save_model
@@ -95,6 +95,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
     work_in(scores.parent)
     there = is_made(folder, lineage, replace=options.replace)
     if is_program(parent):
+        check_used(options)
         done = there and scores.exists()
         with act_log(life, "quantize", name, options):
             figures = read_object(scores) if done else quantize_program(parent, folder, lineage, scheme, method)

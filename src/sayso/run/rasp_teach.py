@@ -22,15 +22,16 @@ from sayso.rasp.compile.store import NAMELESS, lineage_of, save
 from sayso.rasp.expression import SOp
 from sayso.rasp.notation import statements
 from sayso.rasp.session import Session as Language
+from sayso.rasp.show import counted
 from sayso.rasp.teach.accuracy import Accuracy, accuracy, by_size
 from sayso.rasp.teach.examples import Batches, Encoder, Example, Lesson, answer_loss
 from sayso.rasp.teach.expected import Expectation, expectation
-from sayso.rasp.teach.inputs import KINDS, OF_PROGRAMS
+from sayso.rasp.teach.inputs import KINDS, OF_PROGRAMS, brackets_of, check_alphabet
 from sayso.rasp.teach.start import compiled_start, random_start
 from sayso.rasp.values import exact
 from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.rasp import program_of
-from sayso.run.rasp_weights import TAUGHT, alphabet_of
+from sayso.run.rasp_weights import TAUGHT, alphabet_of, mentioned
 from sayso.train.layout import layout_for, layout_of_plan
 from sayso.train.loop import State
 from sayso.train.measure import steps_in_minutes
@@ -168,14 +169,14 @@ def _session(options: Teach, life: Life, name: str, program: SOp) -> Session:
 
 def _lesson(options: Teach, name: str, program: SOp) -> Lesson:
     kind = options.inputs or OF_PROGRAMS.get(name, "uniform")
-    alphabet = tuple(map(exact, alphabet_of(options, program, KINDS[kind].alphabet)))
+    usual = brackets_of(mentioned(program)) if kind == "brackets" else KINDS[kind].alphabet
     ends = KINDS[kind].ends
+    found = map(exact, alphabet_of(options, program, usual, ends))
+    alphabet = tuple(dict.fromkeys(one for one in found if one not in ends))
+    check_alphabet(kind, alphabet)
     longest = options.longest or min(3 * options.length, LONGEST)
-    say(f"Inputs: {kind}, of {len(alphabet)} tokens (choose another kind with --inputs).")
-    return Lesson(
-        program, options.causal, kind, tuple(one for one in alphabet if one not in ends), options.length, longest,
-        options.seed,
-    )  # fmt: skip
+    say(f"Inputs: {kind}, of {counted(len(alphabet), 'token')} (choose another kind with --inputs).")
+    return Lesson(program, options.causal, kind, alphabet, options.length, longest, options.seed)
 
 
 @dataclass(frozen=True)
@@ -290,15 +291,15 @@ def _result(session: Session, expected: Expectation) -> Taught:
 
 def _report(found: Taught, lesson: Lesson) -> None:
     """Print the result."""
-    say(f"{GOOD:.0%} of held-out inputs of up to {lesson.longest_taught} tokens were right after "
-        f"{found.examples:,} examples." if found.examples is not None else
-        f"Held-out inputs of up to {lesson.longest_taught} tokens were never {GOOD:.0%} right.")  # fmt: skip
+    say(f"{GOOD:.0%} of held-out inputs of up to {counted(lesson.longest_taught, 'token')} were right after "
+        f"{counted(found.examples, 'example')}." if found.examples is not None else
+        f"Held-out inputs of up to {counted(lesson.longest_taught, 'token')} were never {GOOD:.0%} right.")  # fmt: skip
     say("length   inputs right   values right")
     for size, one in found.accuracy.items():
         beyond = "" if size <= lesson.longest_taught else "   longer than trained"
         say(f"{size:>6}   {one.inputs:>12.1%}   {one.values:>12.1%}{beyond}")
-    verb = "stays" if found.expected.generalizes else "falls"
-    say(f"By the RASP-L conjecture it {verb} on longer inputs: {found.expected.reason}.")
+    verb = "hold" if found.expected.generalizes else "fall"
+    say(f"The RASP-L conjecture expects accuracy to {verb} on longer inputs: {found.expected.reason}.")
     say(f"Wrote {found.drawing}.")
 
 

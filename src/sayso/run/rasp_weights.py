@@ -13,17 +13,18 @@ from sayso.base.made import check_replaceable
 from sayso.base.ranges import Options, Range
 from sayso.base.terminal import Terminal
 from sayso.rasp.compile.circuit import Architecture
-from sayso.rasp.compile.program import LONGEST, compile_program
+from sayso.rasp.compile.program import LONGEST, Compiled, compile_program
 from sayso.rasp.compile.store import PROGRAM, lineage_of, load, save
 from sayso.rasp.expression import Constant, Expression, Lookup, Map, Member, Select, SOp, ordered
 from sayso.rasp.interpreter import run
 from sayso.rasp.scope import Evaluated
 from sayso.rasp.session import Session
-from sayso.rasp.show import evaluated_lines, sequence_text
+from sayso.rasp.show import counted, evaluated_lines, sequence_text
 from sayso.rasp.values import RELATIONS, Value, exact
 from sayso.run.rasp import program_of, value_of
 from sayso.weights.lineage import read_lineage
 from sayso.weights.models import is_made, resolve_model
+from sayso.weights.quantize.model import bits_of
 
 TAUGHT = "taught"
 """Stage of a model that was trained on a program's values."""
@@ -121,8 +122,10 @@ def compile_rasp(options: Compile) -> Weights:
             save(compiled, folder, lineage)
     config = compiled.model.config
     parameters = sum(weight.numel() for weight in compiled.model.parameters())
-    say(f"{len(compiled.heads)} layers with {' + '.join(map(str, compiled.heads))} heads of {config.head_size}, "
-        f"{config.width} dimensions, {config.mlp_width} hidden units, {parameters:,} parameters.")  # fmt: skip
+    heads = f"{' + '.join(map(str, compiled.heads))} {'head' if compiled.heads == (1,) else 'heads'}"
+    say(f"{counted(len(compiled.heads), 'layer')} with {heads} of size {config.head_size}, "
+        f"{counted(config.width, 'dimension')}, {counted(config.mlp_width, 'hidden unit')}, "
+        f"{counted(parameters, 'parameter')}.")  # fmt: skip
     say(f"'{folder}' has already been compiled." if made else f"Saved {folder}.")
     return Weights(folder, compiled.heads, config.width, parameters, made)
 
@@ -141,11 +144,17 @@ def run_rasp(options: Run, target: TextIO | None = None) -> Values:
     found = loaded.compiled(sequence)
     given = tuple(map(exact, sequence))
     Terminal(None, target).write("".join(f"{line}\n" for line in evaluated_lines(Evaluated(given, tuple(found)))))
-    stage = read_lineage(folder).get("stage")
-    why = "which the model has not learned" if stage == TAUGHT else "which is a mistake of the compiler"
-    same = "the same" if found == expected else f"{sequence_text(expected)}, {why}"
+    same = "the same" if found == expected else f"{sequence_text(expected)}, {_why(folder, loaded.compiled)}"
     say(f"The interpreter gives {same}.")
     return Values(found, found == expected)
+
+
+def _why(folder: Path, compiled: Compiled) -> str:
+    """Return why a model gives other values than the interpreter."""
+    if read_lineage(folder).get("stage") == TAUGHT:
+        return "which the model has not learned"
+    bits = bits_of(compiled.model)
+    return f"which rounding to {bits} bits has changed" if bits else "which is a mistake of the compiler"
 
 
 class HasAlphabet(Protocol):
@@ -160,8 +169,13 @@ class HasAlphabet(Protocol):
         """Words and numbers."""
 
 
-def alphabet_of(options: HasAlphabet, program: SOp, usual: Sequence[Value] = ()) -> Sequence[object]:
-    """Return the tokens that an input may have: those given, the `usual` ones, or those that the program suggests."""
+def alphabet_of(
+    options: HasAlphabet, program: SOp, usual: Sequence[Value] = (), ends: Sequence[Value] = ()
+) -> Sequence[object]:
+    """Return the tokens that an input may have: those given, the `usual` ones, or those that the program suggests.
+
+    Those that every input has, the `ends`, are not suggested.
+    """
     if options.alphabet is not None and options.tokens:
         raise UserError("An alphabet is either --alphabet or --tokens; omit one of them.")
     if options.tokens:
@@ -170,11 +184,15 @@ def alphabet_of(options: HasAlphabet, program: SOp, usual: Sequence[Value] = ())
         return options.alphabet
     if usual:
         return usual
-    compared = (value for one in ordered(program) for value in _compared(one))
-    mentioned = [value for value in compared if isinstance(value, str) and len(value) == 1]
-    found = "".join(dict.fromkeys(mentioned)) or LETTERS
+    found = "".join(one for one in mentioned(program) if one not in ends) or LETTERS
     say(f"Alphabet: {found} (choose another with --alphabet or --tokens)")
     return found
+
+
+def mentioned(program: SOp) -> list[str]:
+    """Return the characters that a program compares with."""
+    compared = (value for one in ordered(program) for value in _compared(one))
+    return list(dict.fromkeys(value for value in compared if isinstance(value, str) and len(value) == 1))
 
 
 def _compared(one: Expression) -> Sequence[Value]:

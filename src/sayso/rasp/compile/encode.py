@@ -57,6 +57,8 @@ class Encoder:
         self._places: dict[Node, Form] = {}
         self._units: dict[tuple[Node, Step], tuple[Unit, Unit]] = {}
         self._totals: dict[Total, int] = {}
+        self._demands: dict[int, list[tuple[Total, float]]] = {}
+        """Head -> its totals, and the largest of each along a line."""
 
     def feature(self, node: Node, numbers: Sequence[float]) -> Form:
         """Return the form of a number for each of a node's values."""
@@ -177,16 +179,23 @@ class Encoder:
     def _demand(self, node: Total, slope: float) -> None:
         """Let the heads of a total be exact enough for a line with this slope, or refuse.
 
-        With n selected positions and the weight w of the beginning token, w / (w + n) of a sum arrives.
+        With n selected positions and the weight w of the beginning token, w / (w + n) of a sum arrives. The score of
+        that token is the logarithm of w, which is rounded too: so a larger w, which another total may ask for, makes
+        all totals of its head less exact.
         """
         largest = self.circuit.largest[self.total(node)] * slope
         for term in node.selection.heads(node.source):
             head = self.head(node.selection, term, node.layer)
             head.weight = max(head.weight, largest * node.selection.size / TOLERANCE)
             inputs = self.error(head.outputs[self.total(node)]) * slope * node.selection.size
-            scores = largest * (np.expm1(head.noise * selection_slope(node.selection.size)) + 8 * self.rounding)
-            if max(inputs, scores / 2) > TOLERANCE:
-                raise _inseparable(node.text, max(inputs, scores / 2))
+            if inputs > TOLERANCE:
+                raise _inseparable(node.text, inputs)
+            self._demands.setdefault(id(head), []).append((node, largest))
+            rounded = (8 + 3 * np.log(head.weight)) * self.rounding
+            for one, most in self._demands[id(head)]:
+                scores = most * (np.expm1(head.noise * selection_slope(one.selection.size)) + rounded)
+                if scores / 2 > TOLERANCE:
+                    raise _inseparable(one.text, scores / 2)
 
     def error(self, form: Form) -> float:
         """Return a bound on the error of a form."""

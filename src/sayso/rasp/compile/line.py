@@ -18,6 +18,8 @@ from sayso.rasp.values import Value
 
 LONGEST_LINE = 2**20
 """Points on the longest line: beyond, float32 could not hold a third of the gap between two of them."""
+LARGEST = 2**50
+"""The largest number that is added up, and the largest denominator."""
 SAMPLE = 2_000
 """Combinations on which most lines that do not fit are found out."""
 MOST_MERGED, MOST_CLASSES = 512, 64
@@ -89,6 +91,13 @@ def find_line(columns: Mapping[Node, Column], codes: Codes, text: str) -> Line:
         others = {other: column for other, column in kept.items() if other is not node}
         if _depends_only(list(others.values()), codes):
             kept = others
+    for node, (_, values) in kept.items():
+        if isinstance(node, Total) and not _fits(values):
+            raise CompileError(
+                f"Its sums do not fit float32: they must be at most {LARGEST:,}, and multiples of 1/{LARGEST:,} or "
+                "more.",
+                node.text,
+            )
     found = [line for line in _candidates(kept, codes) if line.points[-1] - line.points[0] < LONGEST_LINE]
     if not found:
         raise CompileError(
@@ -119,7 +128,11 @@ def _agree(places: Codes, codes: Codes) -> tuple[Codes, Codes] | None:
 
 def _candidates(columns: Mapping[Node, Column], codes: Codes) -> Iterator[Line]:
     """Yield lines: a signed sum of some or all slots that are numbers, and the other slots, as digits in any order."""
-    numbers = {node: found for node, (_, values) in columns.items() if (found := _numbers(values)) is not None}
+    numbers = {
+        node: found
+        for node, (_, values) in columns.items()
+        if (found := _numbers(values)) is not None and _fits(values)
+    }
     single = {node: _digits(node, columns, codes) for node in columns}
     sums: list[tuple[Node, ...]] = [()]
     if len(columns) <= MOST_SIGNED:
@@ -148,7 +161,9 @@ def _ordered(columns: Mapping[Node, Column], digits: Sequence[Digit], codes: Cod
         for node, (found, slope) in digit.items():
             weights[node], slopes[node] = [radix * number for number in found], radix * slope
         radix *= int(sum(max(found) - min(found) for found, _ in digit.values())) + 1
-    return _line(columns, weights, slopes, codes) if radix < LONGEST_LINE else None
+    if radix >= LONGEST_LINE or any(abs(weight) > LARGEST for found in weights.values() for weight in found):
+        return None
+    return _line(columns, weights, slopes, codes)
 
 
 def _line(
@@ -168,6 +183,13 @@ def _numbers(values: Sequence[Value]) -> list[Fraction] | None:
     if any(value is None or isinstance(value, str) for value in values):
         return None
     return [Fraction(value) for value in values]  # type: ignore[arg-type]
+
+
+def _fits(values: Sequence[Value]) -> bool:
+    """Whether numbers are neither too large to be added up nor too close together."""
+    numbers = _numbers(values)
+    assert numbers is not None
+    return max(map(abs, numbers)) <= LARGEST and lcm(*(number.denominator for number in numbers)) <= LARGEST
 
 
 def _digits(node: Node, columns: Mapping[Node, Column], codes: Codes) -> tuple[list[Fraction], float]:

@@ -23,13 +23,13 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Margin:
-    """The smallest margin on some inputs."""
+    """The smallest margin on some inputs, at most 1."""
 
     smallest: float
     sequence: tuple[Value, ...]
-    """The input that has it."""
+    """The input that has it, if it is below 1."""
     inputs: int
-    """How many inputs there were."""
+    """How many inputs with values there were."""
     all: bool
     """Whether they are all that the program is compiled for."""
 
@@ -41,7 +41,7 @@ def margin_of(compiled: Compiled, program: SOp, most: int = MOST_INPUTS) -> Marg
     """
     sequences, complete = _inputs(compiled, most)
     known = [(one, expected) for one in sequences if (expected := _expected(compiled, program, one)) is not None]
-    smallest = float("inf")
+    smallest = 1.0
     worst: tuple[Value, ...] = ()
     for first in range(0, len(known), BATCH):
         for one, margin in _margins(compiled, known[first : first + BATCH]):

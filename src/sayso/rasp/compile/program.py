@@ -165,7 +165,10 @@ def _result(encoder: Encoder, node: Node) -> tuple[list[Form], float]:
 
 
 def vocabulary_of(alphabet: Sequence[Value], results: Sequence[Value]) -> Vocabulary:
-    """Return a tokenizer of characters, in which other tokens and results are pieces of their own."""
+    """Return a tokenizer of characters, in which other tokens and results are pieces of their own.
+
+    Raises `UserError` for an alphabet with two tokens that are written alike, such as 1 and "1".
+    """
     ids: dict[str, int] = {}
 
     def index(value: Value) -> int:
@@ -175,6 +178,10 @@ def vocabulary_of(alphabet: Sequence[Value], results: Sequence[Value]) -> Vocabu
         return ids.setdefault(text, SMALLEST_VOCABULARY + len(ids))
 
     tokens = {value: index(value) for value in alphabet}
+    alike = dict(zip(tokens.values(), tokens, strict=True))
+    for value, number in tokens.items():
+        if alike[number] != value:
+            raise UserError(f"{shown(value)} and {shown(alike[number])} are written alike; omit one from the alphabet.")
     named: dict[int, Value] = {}
     for value in results:
         number = index(value)

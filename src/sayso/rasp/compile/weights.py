@@ -29,6 +29,8 @@ CERTAINTY = 30.0
 """Difference between the logit of the value and those of others."""
 SELF = 2.0
 """By how many slopes, or more, the beginning token prefers itself."""
+LARGEST_SIZE = 2.0**60
+"""Of the constant of the norms: the sum of its squares stays below 2^128, where float32 ends."""
 
 
 def add_dimensions(circuit: Circuit, architecture: Architecture) -> None:
@@ -147,10 +149,20 @@ def _balance(model: Transformer, dimension: int) -> None:
 def _norm_size(circuit: Circuit) -> float:
     """Return a power of two whose square no other dimension changes in float32.
 
-    There are two of it, and it may be half as large, with a layer norm.
+    There are two of it, and it may be half as large, with a layer norm. Raises `CompileError` if float32 cannot hold
+    its square.
     """
     others = sqrt(sum(largest * largest for largest in circuit.largest))
-    return 2.0 ** ceil(log2(2.0 ** (13 if circuit.nothing is None else 12) * max(others, 1.0)))
+    size = 2.0 ** ceil(log2(2.0 ** (13 if circuit.nothing is None else 12) * max(others, 1.0)))
+    if size >= LARGEST_SIZE:
+        own = len(circuit.names) if circuit.nothing is None else circuit.nothing - 2  # those that follow are a norm's
+        place = max(range(own), key=circuit.largest.__getitem__)
+        raise CompileError(
+            f"It may be as large as {circuit.largest[place]:.2g}, beside which a norm is not exact in float32; use "
+            "smaller numbers, or --norm none.",
+            circuit.names[place],
+        )
+    return size
 
 
 def _embed(model: Transformer, circuit: Circuit, ids: list[int], bos: int) -> None:

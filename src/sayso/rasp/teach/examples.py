@@ -61,7 +61,7 @@ class Lesson:
     def sizes(self) -> list[int]:
         """The sizes that are tested: quarters of the longest one that is taught, and so on beyond it."""
         step = max(1, self.longest_taught // 4)
-        return list(dict.fromkeys([*range(step, self.longest, step), self.longest_taught, self.longest]))
+        return sorted({*range(step, self.longest, step), self.longest_taught, self.longest})
 
     def draw(self, name: str, sizes: Sequence[int]) -> list[Example]:
         """Return an example of each size; `name` selects the random numbers.

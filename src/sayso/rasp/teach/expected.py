@@ -73,4 +73,5 @@ def _problem(one: Expression, places: set[Expression]) -> str:
         return ""
     others = [inner for inner in one.arguments if inner not in places]
     by_one = all(isinstance(inner, Constant) and inner.value in (-1, 0, 1) for inner in others)
-    return "" if one.operation in MOVES and len(others) == 1 and by_one else str(one)
+    turned = one.operation == "-" and one.arguments[0] not in places  # 1 - indices counts backwards
+    return "" if one.operation in MOVES and len(others) == 1 and by_one and not turned else str(one)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from string import ascii_letters, digits
 
 from sayso.base.errors import UserError
-from sayso.rasp.values import Value
+from sayso.rasp.values import Value, check_one_type, shown
 
 Drawn = tuple[list[Value], int]
 """Tokens, and the first position that counts."""
 Draw = Callable[[random.Random, int, Sequence[Value]], Drawn]
+PAIRS = ("()", "{}", "[]")
 WRONG = 0.05  # share of the brackets that are drawn without regard to those before
 
 
@@ -30,6 +31,8 @@ class Kind:
     """Tokens that it adds to the alphabet."""
     different: bool = False
     """Whether all tokens differ, so that an input has no more of them than the alphabet."""
+    fixed: bool = False
+    """Whether it has no other alphabet."""
 
 
 def _uniform(rng: random.Random, size: int, alphabet: Sequence[Value]) -> Drawn:
@@ -101,8 +104,8 @@ KINDS = {
     "unique-copy": Kind(_unique_copy, _MANY, ("|",), different=True),
     "sorted": Kind(_sorted, _MANY, ("|",), different=True),
     "count": Kind(_count, _NUMBERS, different=True),
-    "sum": Kind(_sum, tuple(digits), ("+", "=")),
-    "addition": Kind(_addition, tuple(digits), ("+",)),
+    "sum": Kind(_sum, tuple(digits), ("+", "="), fixed=True),
+    "addition": Kind(_addition, tuple(digits), ("+",), fixed=True),
     "brackets": Kind(_brackets),
 }
 """Tokens of the alphabet; the same after "§"; all different; tokens, "|" and a copy, also of different ones, or these
@@ -115,6 +118,23 @@ OF_PROGRAMS = {
     "dyck1_ptf": "brackets", "dyck2_ptf": "brackets", "dyck3_ptf": "brackets", "shuffle_dyck2": "brackets",
 }  # fmt: skip
 """The kinds of input that programs of the library are made for, by their s-op; "uniform" for others."""
+
+
+def brackets_of(mentioned: Sequence[Value]) -> list[Value]:
+    """Return the brackets that a program mentions, each opener before its closer; all if it mentions none."""
+    return [one for pair in PAIRS if set(pair) <= set(mentioned) for one in pair] or list("".join(PAIRS))
+
+
+def check_alphabet(kind: str, alphabet: Sequence[Value]) -> None:
+    """Raise `UserError` for an alphabet, without the tokens that a kind adds, of which it cannot draw inputs."""
+    known = KINDS[kind]
+    if not alphabet:
+        besides = f" besides {' and '.join(map(shown, known.ends))}" if known.ends else ""
+        raise UserError(f"An alphabet has one or more tokens{besides}; give some with --alphabet or --tokens.")
+    if known.fixed and set(alphabet) != set(known.alphabet):
+        raise UserError(f"Inputs of kind '{kind}' have the digits 0 to 9; omit --alphabet and --tokens.")
+    if kind == "sorted":
+        check_one_type(alphabet)
 
 
 def check_size(kind: str, size: int, alphabet: Sequence[Value]) -> None:
