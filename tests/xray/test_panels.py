@@ -29,6 +29,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 from sayso.xray import View
+from sayso.xray import view as view_module
 from sayso.xray.background import Background
 from sayso.xray.examples import text_rows
 from sayso.xray.pack import Panel
@@ -466,9 +467,13 @@ def test_a_circuit_has_what_each_weight_carries(opened: Opened, ids: list[int]) 
     )
 
 
-def test_a_saved_page_reads_the_row_no_more_often_than_it_must(view: View) -> None:
-    """Panels of many heads and neurons share what they are made from."""
+def test_a_saved_page_reads_the_row_no_more_often_than_it_must(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels of many heads and neurons share what they are made from; all but attribution is from one pass."""
+    passes = []
+    monkeypatch.setattr(view_module, "trace", lambda *given: passes.append(given) or trace(*given))
+    view = View(view.network, view.tokenizer, view.ids)
     assert list(panels_of(view))
+    assert len(passes) == 1 + min(view.length, POSITIONS)
     layers, positions = view.network.config.layers, min(view.length, POSITIONS)
     misses = {name: getattr(view, name).cache_info().misses for name in ("read", "attribution", "attention", "neurons")}
     assert misses == {"read": positions, "attribution": positions, "attention": layers, "neurons": layers}

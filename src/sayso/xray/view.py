@@ -21,6 +21,7 @@ from torch import Tensor
 from sayso.base.errors import UserError, nearest
 from sayso.lens.direct import Attribution, attributed, read_by_attribution
 from sayso.lens.examples import Examples
+from sayso.lens.names import select
 from sayso.lens.readout import with_logits
 from sayso.lens.tracing import Ids, Trace, at_position, rows_of, rows_seen, trace
 from sayso.model import Transformer
@@ -41,6 +42,8 @@ from sayso.xray.without import without_panel
 
 LONGEST = 2048
 """Tokens of a row: the pattern of a head has as many numbers as their square."""
+SHORT = 32
+"""Tokens of a row of which all activations are kept: with SmolLM2-135M they take 80 MB."""
 KEPT = 8
 """Positions of which intermediate results are kept, at least as many as a saved page explains."""
 
@@ -113,8 +116,14 @@ class View:
         return None if rows is None else rows[:, : self.network.config.context].to(self.ids.device)
 
     def trace(self, *names: str) -> Trace:
-        """Return activations of the row."""
-        return trace(self.network, self.ids, names)
+        """Return activations of the row; those of a short one are computed once for all panels."""
+        if self.length > SHORT:
+            return trace(self.network, self.ids, names)
+        return Trace({name: self._whole[name] for name in select(names, [*self._whole])}, self.ids)
+
+    @cached_property
+    def _whole(self) -> Trace:
+        return trace(self.network, self.ids)
 
     @cached_property
     def scales(self) -> Tensor:
