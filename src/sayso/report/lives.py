@@ -25,7 +25,7 @@ _FAMILIES = {
 
 
 def lives(facts: Facts) -> str:
-    """Return the section; nothing for a life that is not like theirs: a base trained on conversations, then aligned."""
+    """Return the section; nothing for a life of another kind, whose base was not trained on conversations."""
     scored = facts.scores.get("aligned")
     own = facts.models.get("base", {}).get("config", {}).get("conversations")
     if scored is None or not own or not all(f in scored["families"] for part in _FAMILIES.values() for f in part):
@@ -42,7 +42,10 @@ def lives(facts: Facts) -> str:
         "<p>One life may be lucky. The small marks are the aligned models of five demos with the default budget of 12 "
         "minutes, on a machine with two cores, with seeds 0 to 4; all five are shown.</p>"
     )
-    note = caption("A life on a slower machine trains for fewer steps in the same time, and can score lower.")
+    note = caption(
+        "A life with fewer minutes, or on a slower machine, trains for fewer steps and can score lower; one with more can "
+        "score higher."
+    )
     chart = f'<div class="scores" style="--stages:2">{top}{rows}</div>'
     return section("lives", "Beside five other lives", intro, f"<figure>{chart}{note}</figure>")
 
