@@ -43,8 +43,8 @@ def lives(facts: Facts) -> str:
         "minutes, on a machine with two cores, with seeds 0 to 4; all five are shown.</p>"
     )
     note = caption(
-        "A life with fewer minutes, or on a slower machine, trains for fewer steps and can score lower; one with more can "
-        "score higher."
+        "A life with fewer minutes, or on a slower machine, trains for fewer steps and can score lower; one with more "
+        "can score higher."
     )
     chart = f'<div class="scores" style="--stages:2">{top}{rows}</div>'
     return section("lives", "Beside five other lives", intro, f"<figure>{chart}{note}</figure>")
