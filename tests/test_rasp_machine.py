@@ -24,6 +24,7 @@ from sayso.rasp.machine.dialect import (
     keys,
     position,
     relu,
+    square,
     total,
     where,
 )
@@ -169,16 +170,45 @@ def test_a_run_ends_with_its_token(machine: Weights) -> None:
     assert found[-1] == "halted"
 
 
-def test_numbers_beyond_float64_are_refused() -> None:
-    """Doubling with each token, they are exact to the last that is given, and then refused in one sentence."""
-    tokens = Vocabulary({"a": {"one": 1}})
-    doubled: Stream = total(Field("one"))
-    for _ in range(8):
-        doubled = doubled * 100
-        doubled = relu(doubled)
-    weights = compile_program(NextToken(tokens, {"one": doubled}))
-    with pytest.raises(UserError, match=r"At token 1 a number may pass 9,007,199,254,740,992"):
-        next(generate(weights, ["a"]))
+@pytest.mark.parametrize(("factor", "tokens"), [(2**52 - 1, 1), (2**52, 0), (2**51, 1), (2**51 - 1, 2)])
+def test_numbers_beyond_float64_are_refused(factor: int, tokens: int) -> None:
+    """The logit, 2 x - 1 with an x that is the factor times the number of tokens, is a sum of less than 2^53."""
+    vocabulary = Vocabulary({"a": {"one": 1}})
+    weights = compile_program(NextToken(vocabulary, {"one": relu(factor * total(Field("one")))}))
+    stream = Streaming(weights)
+    for _ in range(tokens):
+        stream.read(0)
+    with pytest.raises(UserError, match=rf"At token {tokens + 1} a number may pass 9,007,199,254,740,992"):
+        stream.read(0)
+
+
+def test_a_machine_runs_until_the_square_of_a_position_is_too_large(machine: Weights) -> None:
+    """Rows are bounded one by one: that of the largest coefficients has no squares."""
+    stream = Streaming(machine)
+    stream.time = 94_906_265
+    index = encode(machine, ["push 3"])[0]
+    stream.read(index)
+    with pytest.raises(UserError, match=r"At token 94,906,267 a number may pass"):
+        stream.read(index)
+
+
+def test_infinite_numbers_are_refused() -> None:
+    """Within one step; as a key, beside a zero, and by the ordinary Transformer."""
+    x: Stream = Field("one")
+    for _ in range(12):
+        x = square(x)
+    for stream in (x, x - square(x), *keys(x).at(position, x)):
+        weights = compile_program(NextToken(Vocabulary({"a": {"one": 9}}), {"one": stream}))
+        with pytest.raises(UserError, match="At token 1 a number may pass"):
+            Streaming(weights).read(0)
+        with pytest.raises(UserError, match="too large for float32"):
+            dense(weights, LENGTH)
+
+
+def test_a_program_may_be_constant() -> None:
+    """The next token is the nearest to a number."""
+    program = NextToken(Vocabulary({"a": {"one": 1}, "b": {"one": 3}}), {"one": position * 0 + 3})
+    assert list(islice(generate(compile_program(program), "a"), 3)) == ["b"] * 3
 
 
 @pytest.mark.parametrize(
@@ -212,6 +242,9 @@ def test_an_unknown_token_and_an_empty_prompt_are_refused(machine: Weights) -> N
         next(generate(machine, []))
     with pytest.raises(UserError, match="multiplied by an integer"):
         position * 0.5  # type: ignore[operator]
+    for half in (lambda: position + 0.5, lambda: gated(position, 0.5), lambda: where(position, 1, "2")):
+        with pytest.raises(UserError, match="added to streams and integers; got"):
+            half()
 
 
 def test_thousands_of_steps_are_exact() -> None:

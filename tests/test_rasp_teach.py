@@ -90,7 +90,7 @@ def lesson_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     def found(file: str, **given: Any) -> Lesson:
         with pytest.raises(DrawnError) as raised:
             teach(Teach(file=file, life=tmp_path, **given))
-        return raised.value.args[0]  # type: ignore[no-any-return]
+        return raised.value.args[0]
 
     monkeypatch.setattr("sayso.run.rasp_teach._teach", stop)
     return found

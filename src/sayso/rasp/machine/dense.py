@@ -24,6 +24,8 @@ SHARPNESS = 128.0
 """SiLU(128 z) / 128 is max(z, 0) in float32 at all integers."""
 MARGIN = 16.0
 """Difference between the scores of the nearest key and of an equal one at an earlier position."""
+LARGEST_SIZE = 2.0**59
+"""Of the constant of the norms, whose square float32 holds."""
 CERTAINTY = 32.0
 """Least difference between the logits of the next token and of others."""
 
@@ -132,11 +134,12 @@ def _norm_size(weights: Weights, length: int, width: int) -> float:
         bounds[block.totals.targets] = length * (np.abs(block.totals.value) @ bounds)
         for head in block.lookups:
             bounds[head.targets] = np.abs(head.value) @ bounds
-        bounds = bounds + np.abs(block.down) @ ((np.abs(block.gate) @ bounds) * (np.abs(block.up) @ bounds))
-    size = 2.0 ** ceil(log2(2.0**13 * sqrt(width) * bounds.max()))
-    if size >= 2.0**60:
+        with np.errstate(over="ignore", invalid="ignore"):
+            bounds = bounds + np.abs(block.down) @ ((np.abs(block.gate) @ bounds) * (np.abs(block.up) @ bounds))
+    least = 2.0**13 * sqrt(width) * float(bounds.max())
+    if not least <= LARGEST_SIZE:  # as neither infinity is, nor what is not a number
         raise UserError(f"Its numbers may reach {bounds.max():.2g}, which is too large for float32; use smaller ones.")
-    return size
+    return 2.0 ** ceil(log2(least))
 
 
 def _fill(weight: torch.Tensor, values: Matrix) -> None:

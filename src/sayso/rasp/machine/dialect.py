@@ -155,6 +155,8 @@ def split(x: Stream | int) -> tuple[Mapping[Stream, int], int]:
     """Return a stream as terms that are no sums, with their factors, and a constant."""
     if isinstance(x, int):
         return {}, x
+    if not isinstance(x, Stream):
+        raise UserError(f"A stream is added to streams and integers; got {x!r}.")
     return (x.terms, x.constant) if isinstance(x, Sum) else ({x: 1}, 0)
 
 

@@ -3,7 +3,7 @@
 It knows nothing of the program: each step embeds one token, multiplies it with the weights of each block, lets each
 head find one key in its cache, and takes the largest logit. The values are integers in float64, which are exact below
 2^53 = 9,007,199,254,740,992; each step checks that no sum within it can reach that, and refuses otherwise. The largest
-number of a run is mostly the square of the position in its keys: it passes 2^53 after 94,906,265 tokens.
+number of a run is mostly the square of the position in its keys: it reaches 2^53 after 94,906,266 tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,8 +57,7 @@ class Streaming:
     def __init__(self, weights: Weights, cache: Callable[[], Cache] = HullCache) -> None:
         self.weights, self.time = weights, 0
         self.blocks = [_Running(block, cache) for block in weights.blocks]
-        tables = [table for block in self.blocks for table in (block.reads, block.units)]
-        self.largest = EXACT / max(1.0, _most(weights.unembed), *map(_most, tables))
+        self.limits = _Limits([weights.unembed, *(table for one in self.blocks for table in (one.reads, one.units))])
 
     def read(self, index: int) -> Matrix:
         """Read a token; return the residual stream [C] after the last block."""
@@ -66,15 +65,49 @@ class Streaming:
         position = self.weights.position
         x[position : position + 2] = self.time, self.time * self.time
         self.time += 1
-        for block in self.blocks:
-            block.apply(x)
         # each dimension is written by one head or unit, once, so that the last x has all values that were computed
-        if max(x.max(), -x.min()) >= self.largest:
+        if not (self._apply(x) and self.limits.hold(x)):
             raise UserError(
                 f"At token {self.time:,} a number may pass {EXACT:,.0f}, beyond which float64 is not exact; "
                 "make the run shorter, or its numbers smaller."
             )
         return x
+
+    def _apply(self, x: Matrix) -> bool:
+        """Add what the blocks compute; return whether keys and queries are numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                for block in self.blocks:
+                    block.apply(x)
+            except (OverflowError, ValueError):  # of an infinite key, or one that is not a number
+                return False
+        return True
+
+
+class _Limits:
+    """Checks that no sum that the rows of some matrices make of x can reach 2^53, in whatever order it is added."""
+
+    def __init__(self, tables: Sequence[Matrix]) -> None:
+        self.rows = np.abs(np.concatenate(tables))
+        self.most = np.zeros(self.rows.shape[1])
+        """The largest magnitude so far of each dimension."""
+        self.checked = np.zeros_like(self.most)
+        """Magnitudes up to which no sum is too large; twice those of the past, so that few steps need a new check."""
+
+    def hold(self, x: Matrix) -> bool:
+        """Whether all sums are exact; not if one is not a number."""
+        sizes = np.abs(x)
+        if (sizes <= self.checked).all():
+            return True
+        self.most = np.maximum(self.most, sizes)
+        for checked in (2 * self.most, self.most):
+            if self._are_small(checked):
+                self.checked = checked
+                return True
+        return self._are_small(sizes)
+
+    def _are_small(self, sizes: Matrix) -> bool:
+        return bool(sizes.max() < EXACT and (self.rows @ sizes).max() < EXACT)
 
 
 class _Running:
@@ -107,8 +140,3 @@ class _Running:
             cache.add(key, squared)
             x[targets] = values.table[cache.best(a, b)]
             place += 4 + len(targets)
-
-
-def _most(table: Matrix) -> float:
-    """Return the most that a row of a matrix makes of numbers of magnitude 1."""
-    return float(np.abs(table).sum(1).max(initial=0))

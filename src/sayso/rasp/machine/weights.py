@@ -100,7 +100,7 @@ def compile_program(program: NextToken) -> Weights:
     embed[:, 0] = 1
     for index, name in enumerate(vocabulary.fields):
         embed[:, 3 + index] = vocabulary.column(name)
-    last = max(1, *times.values())
+    last = max([1, *times.values()])
     blocks = [
         _block([one for one in streams if times[one] in (time, time + 1)], reader) for time in range(1, last + 1, 2)
     ]
