@@ -22,6 +22,7 @@ from torch import nn
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.cli.main import run as command
+from sayso.lens import trace
 from sayso.model.norm import RMSNorm
 from sayso.rasp import (
     Selector,
@@ -183,6 +184,22 @@ def test_programs_whose_value_is_the_next_token(name: str, alphabet: str) -> Non
         for place in range(len(begin), len(whole)):
             assert run(program, whole[:place], causal=True)[-1] == whole[place]
         assert compiled(whole[:-1])[len(begin) - 1 :] == list(rest)
+
+
+@pytest.mark.parametrize(("name", "end"), [("copy", "|"), ("next_digit", "=")])
+def test_next_token_programs_compile_for_64_tokens(name: str, end: str) -> None:
+    """The place that they look up is copied as a number, 65 times as large along its line, and is exact enough."""
+    alphabet = "abc|" if name == "copy" else "0123456789+="
+    program, rng = library(name, name, causal=True), random.Random(6)
+    compiled = compile_program(program, alphabet, 64, causal=True)
+    weights = [[1 if letter == end else often for letter in alphabet] for often in (1, 30, 0.2)]
+    inputs = [rng.choices(alphabet, weights[place % 3], k=64 - place % 9) for place in range(60)]
+    assert compiled.batch(inputs) == run_batch(program, inputs, causal=True)
+    place = next(at for at, one in enumerate(compiled.names.dimensions) if one.startswith("aggregate_min"))
+    stream = trace(compiled.model, compiled.ids(inputs[0]), "blocks.0.hook_resid_mid")["blocks.0.hook_resid_mid"]
+    copied = stream[0, 1:, place].double()
+    assert copied.abs().max() > 1
+    assert (copied - copied.round()).abs().max() < 2e-6 * 64
 
 
 @cache

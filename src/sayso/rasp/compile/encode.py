@@ -96,9 +96,26 @@ class Encoder:
         for term in node.selection.terms:
             head = self.head(node.selection, term, node.layer, copied=node)
             head.outputs[dimension] = reads
-        copying = COPYING * max(1.0, self.circuit.largest[dimension])
-        self.errors[dimension] = self.error(reads) + copying * (2 if self.architecture.norm == "layer" else 1)
+        self.errors[dimension] = self.error(reads) + self._copying(node, dimension, reads)
         return plus({dimension: 1.0}, {ONE: default})
+
+    def _copying(self, node: Copied, dimension: int, reads: Form) -> float:
+        """Return a bound on the error that copying adds.
+
+        Of a single key, it is what the attention to all others lets in, and a few roundings. The mean of several equal
+        ones is rounded more often.
+        """
+        largest, size = self.circuit.largest[dimension], node.selection.size
+        bound = COPYING * max(1.0, largest)
+        mean = bound if self.architecture.norm == "layer" else 0.0
+        single = node.selection.selects_at_most_one() if node.how == "mean" else node.source is self.index
+        if not single:
+            return bound + mean
+        heads = [self.head(node.selection, term, node.layer, copied=node) for term in node.selection.terms]
+        slope = selection_slope(size)
+        let_in = sum((size + 1) * np.exp((head.noise - 1 / 2) * slope) for head in heads)
+        read = sum(abs(factor) * self.circuit.largest[other] for other, factor in reads.items())
+        return min(bound, float(let_in) * largest + (8 + len(heads)) * self.rounding * read) + mean
 
     def _stepped(self, node: Node, shape: tuple[float, ...], name: str) -> Form:
         """Return a feature as the sum of steps along the node's line."""
