@@ -171,7 +171,7 @@ def weights(view: View) -> dict[str, int]:
 
 
 def frames(browser: Browser, address: str, text: str) -> dict[str, dict[str, float]]:
-    """Return the share of late frames and the median frame time while scrolling the map and hovering over a pattern."""
+    """Return the frame times of `moving` while the map is scrolled and the pointer moves over a pattern."""
     page: Page = browser.new_page(viewport={"width": 1100, "height": 750})
     page.set_default_timeout(300_000)
     page.goto(f"{address}/xray?text={quote(text)}")
@@ -182,7 +182,7 @@ def frames(browser: Browser, address: str, text: str) -> dict[str, dict[str, flo
 
 
 def moving(page: Page, moves: dict[str, str]) -> dict[str, dict[str, float]]:
-    """Return the share of late frames and the median frame time of each movement."""
+    """Return, for each movement, how many frames were late (as a share) and how long the median frame took (in ms)."""
     page.evaluate(FRAMES, [SCROLL, STEPS])  # once, so that all pieces of the map are there
     page.wait_for_timeout(sized(4000, 200))
     found = {}

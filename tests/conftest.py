@@ -484,3 +484,20 @@ def accessibility_faults() -> Callable[[Any], list[str]]:
         ]
 
     return faults
+
+
+def _sparse(model: Any, share: float) -> Any:
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.blocks.parameters():
+            if weight.dim() == 2:
+                weight.mul_(torch.rand(weight.shape, generator=generator) < share)
+    return model
+
+
+@pytest.fixture
+def sparse() -> Callable[[Any, float], Any]:
+    """Set all but a share of the weights in the blocks of a model to zero."""
+    return _sparse

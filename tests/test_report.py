@@ -29,6 +29,7 @@ from sayso.report.facts import TRAINED, curve, read_facts
 from sayso.report.learning import learning
 from sayso.report.lives import FIVE_LIVES, lives
 from sayso.report.page import SECTIONS
+from sayso.report.page import page as page_of
 from sayso.report.run_status import status
 from sayso.report.samples import samples
 from sayso.run.compare import Compare, compare
@@ -445,6 +446,32 @@ def test_five_measured_lives_stand_beside_a_demo(life: Life) -> None:
     assert f'<span class="n">{sum(values) * 100 / len(values):.0f}<small>' in shown.split(">self<")[1]
     assert lives(replace(facts, scores={"base": facts.scores["base"]})) == ""
     assert lives(replace(facts, models={**facts.models, "base": {**facts.models["base"], "config": {}}})) == ""
+
+
+PLACES = """(rows) => rows.map((row) => {
+    const middle = (node) => {
+        const at = node.getBoundingClientRect();
+        return [(at.left + at.right) / 2, (at.top + at.bottom) / 2];
+    };
+    const { left, right } = row.querySelector(".whs").getBoundingClientRect();
+    const five = [...row.querySelectorAll(".five")].map(middle);
+    return { left, right, five, own: middle(row.querySelector(".wh .dot")) };
+})"""
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_the_marks_of_five_lives_stand_on_the_scale(life: Life, tmp_path: Path, browser: Any, width: int) -> None:
+    """Where their numbers are between 0 and 100 %, at the height of this life's dot, on a phone too."""
+    (tmp_path / "report.html").write_text(page_of(read_facts(life)), encoding="utf-8")
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    rows = page.locator("#lives .row:not(.top)").evaluate_all(PLACES)
+    assert len(rows) == len(FIVE_LIVES)
+    for row, values in zip(rows, FIVE_LIVES.values(), strict=True):
+        left, right = row["left"], row["right"]
+        assert right - left > 200
+        expected = [pytest.approx([left + value * (right - left), row["own"][1]], abs=1.5) for value in values]
+        assert row["five"] == expected
 
 
 def test_the_five_lives_of_the_report_are_those_that_were_measured() -> None:

@@ -462,7 +462,7 @@ def test_a_block_knows_what_the_ones_before_it_taught(
 
 
 def test_a_file_of_the_first_format_is_refused(packed: Path, compressor: Compressor) -> None:
-    """Its mixture began anew with each block."""
+    """In that one, the mixture forgot everything at the start of each block."""
     data = packed.read_bytes()
     start = len(MAGIC) + 4
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")

@@ -75,7 +75,7 @@ def test_axes_of_the_page_have_the_ticks_of_the_report(visit: Open) -> None:
 
 
 def test_a_chart_has_the_unit_on_its_axis(visit: Open) -> None:
-    """Ticks are written like the values."""
+    """Tick labels are formatted like the values."""
     page = visit()
     page.get_by_role("heading", name="Say something.").wait_for()
     asked = "async (at) => (await import('/page/axis.js')).axis({ ...at, text: (value) => `${value} s` }).ticks"

@@ -424,16 +424,6 @@ def test_the_tour_is_computed(visit: Open, serve: Callable[..., str], replier: R
     assert re.search(f"{re.escape(quoted(then))} would (still )?be the likeliest", told[14])
 
 
-def sparse(model: Transformer, share: float) -> Transformer:
-    """Set most weights of the blocks to zero."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for weight in model.blocks.parameters():
-            if weight.dim() == 2:
-                weight.mul_(torch.rand(weight.shape, generator=generator) < share)
-    return model
-
-
 def values(page: sync_api.Page, panel: str, scope: dict[str, Any]) -> list[Any]:
     """Run the Python under a panel as it stands there; return the value of each of its expressions."""
     found = []
@@ -452,7 +442,11 @@ def opened_table(page: sync_api.Page, panel: str, summary: str, table: str) -> l
 
 
 def test_the_python_under_each_panel_gives_its_numbers(
-    visit: Open, replier: Replier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    visit: Open,
+    replier: Replier,
+    sparse: Callable[[Transformer, float], Transformer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As it stands there, with a model, a text, its ids and rows of another text, where the life is."""
     model, ids, p = sparse(replier.model, 0.2), replier.text_ids(TEXT), 9
@@ -529,7 +523,11 @@ def test_the_python_of_a_change_gives_what_the_panel_shows(
 
 
 def test_a_circuit_is_drawn(
-    visit: Open, serve: Callable[..., str], replier: Replier, accessibility_faults: Callable[[sync_api.Page], list[str]]
+    visit: Open,
+    serve: Callable[..., str],
+    replier: Replier,
+    sparse: Callable[[Transformer, float], Transformer],
+    accessibility_faults: Callable[[sync_api.Page], list[str]],
 ) -> None:
     """A line for each connection of the table, whose numbers are those of the lens; a click chooses a part."""
     model, ids = sparse(replier.model, 0.1), replier.text_ids(TEXT)

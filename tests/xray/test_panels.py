@@ -1,6 +1,7 @@
 """The numbers of every panel: they add up, and are those that the lens gives."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from pathlib import Path
@@ -417,17 +418,9 @@ def test_every_panel_can_be_packed(view: View) -> None:
         assert isinstance(meta, dict)
 
 
-def sparse(model: Transformer, share: float) -> Transformer:
-    """Set most weights of the blocks to zero."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for weight in model.blocks.parameters():
-            if weight.dim() == 2:
-                weight.mul_(torch.rand(weight.shape, generator=generator) < share)
-    return model
-
-
-def test_a_circuit_has_what_each_weight_carries(opened: Opened, ids: list[int]) -> None:
+def test_a_circuit_has_what_each_weight_carries(
+    opened: Opened, ids: list[int], sparse: Callable[[Transformer, float], Transformer]
+) -> None:
     """For the largest flows, whose parts and weights are named; a dense model has none, and says how dense it is."""
     dense = View(opened.module, opened.tokenizer, ids).panel("circuit", position=4, target=20, contrast=30).meta
     assert (dense["edges"], dense["share"]) == (None, pytest.approx(1.0, abs=0.01))

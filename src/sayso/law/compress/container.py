@@ -19,7 +19,7 @@ from zlib import crc32
 from sayso.base.errors import UserError
 
 MAGIC = b"\x89sayso\r\n"
-VERSION = 2  # 1: the mixture began anew with each block
+VERSION = 2  # in version 1, the mixture forgot everything at the start of each block
 BLOCK = 1 << 20
 """Most bytes of a block before compression."""
 DIGEST = 16
